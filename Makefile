@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: The rlockd authors
+#
+# One makefile, not recursive: what is built stands under $(BUILD), nothing else is written.
+# `make help` says what there is. Sources are found by their place, so a new file needs no line here.
+
+VERSION := 0.1.0
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC     := gcc
+endif
+CFLAGS ?= -O2 -g
+# SAN=address,undefined builds with sanitizers (give it a BUILD of its own); WERROR=1 makes warnings errors.
+SAN    ?=
+WERROR ?=
+# V=1 shows the commands as they are run.
+V      ?=
+# TESTS="frame link" makes `make check` run these suites only.
+TESTS  ?=
+
+BINDIR      := $(PREFIX)/bin
+SBINDIR     := $(PREFIX)/sbin
+LIBDIR      := $(PREFIX)/lib
+INCLUDEDIR  := $(PREFIX)/include
+UNITDIR     := $(PREFIX)/lib/systemd/system
+SYSUSERSDIR := $(PREFIX)/lib/sysusers.d
+CONFDIR     := /etc/rlockd
+
+# ---------------------------------------------------------------------------------------- sources
+
+DAEMON_SRC := $(sort $(wildcard daemon/*.c daemon/*/*.c))
+CLIENT_SRC := $(wildcard proto/client.c)
+RLOCK_SRC  := $(wildcard proto/rlock.c)
+PROTO_SRC  := $(sort $(filter-out $(CLIENT_SRC) $(RLOCK_SRC),$(wildcard proto/*.c)))
+LIB_SRC    := $(wildcard tests/lib/*.c)
+SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
+BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
+LUA_SRC    := $(sort $(wildcard lua/*.lua))
+SCRIPTS    := .ci/run $(sort $(wildcard tests/*/*.sh))
+ALL_C      := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] proto/*.[ch] tests/*.[ch] tests/*/*.[ch]))
+
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
+obj  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+# Everything of the daemon but main(): what the tests and the benchmarks link.
+INNER_OBJ := $(call obj,$(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC))
+LUA_H     := $(patsubst lua/%.lua,$(BUILD)/gen/%.lua.h,$(LUA_SRC))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+# The client library's objects are compiled a second time, position-independent.
+PIC_OBJ   := $(patsubst %.c,$(BUILD)/pic/%.o,$(CLIENT_SRC) $(PROTO_SRC))
+
+PRODUCTS := $(BUILD)/rlockd
+PRODUCTS += $(if $(CLIENT_SRC),$(BUILD)/librlock.a $(BUILD)/librlock.so)
+PRODUCTS += $(if $(RLOCK_SRC),$(BUILD)/rlock)
+
+# ------------------------------------------------------------------------------------------ flags
+
+PACKAGES      := libuv hiredis jansson uuid libsystemd libxxhash inih
+TEST_PACKAGES := check
+
+# pkg-config is asked once, when the first file is compiled: `make deps` must work without it.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+TEST_LIBS  = $(eval TEST_LIBS := $$(shell pkg-config --libs $(TEST_PACKAGES)))$(TEST_LIBS)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+            -Wformat=2 -Wconversion -Wno-sign-conversion $(if $(WERROR),-Werror)
+ifeq ($(SAN),)
+HARDEN  := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
+LINKING := -pie -Wl,-z,relro,-z,now
+else
+HARDEN  := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -fPIE
+LINKING := -pie -fsanitize=$(SAN)
+endif
+
+ALL_CPPFLAGS = -D_GNU_SOURCE -DRLOCKD_VERSION='"$(VERSION)"' -I. -I$(BUILD) $(CPPFLAGS)
+ALL_CFLAGS   = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDEN)
+COMPILE      = $(CC) $(ALL_CPPFLAGS) $(PKG_CFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+LINK         = $(CC) $(CFLAGS) $(HARDEN) $(LINKING) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+
+# ---------------------------------------------------------------------------------------- targets
+
+.PHONY: all run demo check deps install uninstall bench sim fuzz lint format coverage clean help FORCE \
+        run-built check-built runner
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+all: $(PRODUCTS) ## build the daemon (and, as far as they exist, the client library and the command line)
+
+run: deps ## install what is missing, build, run the daemon with a Redis of its own until Ctrl-C
+	@+$(MAKE) --no-print-directory run-built
+
+check: deps ## install what is missing, build, run every test (TESTS="frame link": only these suites)
+	@+$(MAKE) --no-print-directory check-built
+
+deps: ## install the packages that are missing (Debian, Ubuntu), or name them
+	@tests/lib/deps.sh
+
+# A second make, so that pkg-config is asked after the packages are there.
+run-built: all
+	@exec tests/lib/run.sh $(BUILD)
+
+check-built: all runner
+	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
+
+runner: $(BUILD)/runner
+
+lint: $(INNER_OBJ) ## layers, options, examples, formatting, shellcheck, clang-tidy
+	@tests/lint/layers.sh $(BUILD)/obj
+	@tests/lint/options.sh
+	@tests/lint/examples.sh
+	clang-format --dry-run -Werror $(ALL_C)
+	shellcheck $(SCRIPTS)
+	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(ALL_C))) | \
+	  xargs -P 2 -I FILE clang-tidy --quiet FILE -- -std=gnu11 $(ALL_CPPFLAGS) $(PKG_CFLAGS) 2>/dev/null
+
+format: ## rewrite all C files as .clang-format says
+	clang-format -i $(ALL_C)
+
+ifneq ($(BENCH_SRC),)
+bench: all $(BENCH_BIN) ## measure
+	@RLOCK_BUILD=$(BUILD) tests/bench/run.sh
+else
+bench:
+	@echo "bench: tests/bench/ is not part of this version yet" >&2; exit 2
+endif
+
+demo: ## a scene that ends by itself
+	@echo "demo: needs the command line (proto/rlock.c), which is not part of this version yet" >&2; exit 2
+
+sim: ## the core in a simulated world
+	@echo "sim: the simulator (tests/sim/) is not part of this version yet" >&2; exit 2
+
+fuzz: ## random bytes at the parsers
+	@echo "fuzz: the fuzzers (tests/fuzz/) are not part of this version yet" >&2; exit 2
+
+coverage: ## which lines the tests reach
+	@echo "coverage: the report of covered lines is not part of this version yet" >&2; exit 2
+
+install: all ## install below $(DESTDIR)$(PREFIX); an existing configuration file is left alone
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(CONFDIR)
+	install -m 755 $(BUILD)/rlockd $(DESTDIR)$(SBINDIR)/rlockd
+	test -e $(DESTDIR)$(CONFDIR)/rlockd.conf || install -m 644 conf/rlockd.conf $(DESTDIR)$(CONFDIR)/rlockd.conf
+	sed 's|@SBINDIR@|$(SBINDIR)|' systemd/rlockd.service > $(BUILD)/gen/rlockd.service
+	install -m 644 $(BUILD)/gen/rlockd.service $(DESTDIR)$(UNITDIR)/rlockd.service
+	install -m 644 systemd/rlockd.sysusers $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf
+ifneq ($(CLIENT_SRC),)
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(BUILD)/librlock.a $(BUILD)/librlock.so $(DESTDIR)$(LIBDIR)
+	install -m 644 proto/rlock.h $(DESTDIR)$(INCLUDEDIR)/rlock.h
+endif
+ifneq ($(RLOCK_SRC),)
+	install -d $(DESTDIR)$(BINDIR)
+	install -m 755 $(BUILD)/rlock $(DESTDIR)$(BINDIR)/rlock
+endif
+
+uninstall: ## remove what install put there, but not the configuration
+	rm -f $(DESTDIR)$(SBINDIR)/rlockd $(DESTDIR)$(UNITDIR)/rlockd.service $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf \
+	      $(DESTDIR)$(LIBDIR)/librlock.a $(DESTDIR)$(LIBDIR)/librlock.so $(DESTDIR)$(INCLUDEDIR)/rlock.h \
+	      $(DESTDIR)$(BINDIR)/rlock
+
+clean: ## remove $(BUILD)
+	rm -rf $(BUILD)
+
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+# ------------------------------------------------------------------------------------------ rules
+
+$(BUILD)/rlockd: $(call obj,daemon/main.c) $(INNER_OBJ)
+	$(call say,LINK)
+	$(Q)$(LINK) $(PKG_LIBS)
+
+$(BUILD)/runner: $(call obj,tests/runner.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ)
+	$(call say,LINK)
+	$(Q)$(LINK) $(TEST_LIBS) $(PKG_LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(INNER_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(PKG_LIBS)
+
+$(BUILD)/librlock.a: $(PIC_OBJ)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/librlock.so: $(PIC_OBJ)
+	$(call say,LINK)
+	$(Q)$(CC) -shared $(CFLAGS) $(filter-out -fPIE,$(HARDEN)) $(filter-out -pie,$(LINKING)) $(LDFLAGS) -o $@ $^ -ljansson
+
+$(BUILD)/rlock: $(call obj,$(RLOCK_SRC)) $(BUILD)/librlock.a
+	$(call say,LINK)
+	$(Q)$(LINK) -ljansson
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/gen/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILE)
+
+$(BUILD)/pic/%.o: %.c $(BUILD)/gen/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILE) -fPIC
+
+# A script as a C string, without its comments: they explain to readers, not to Redis.
+$(BUILD)/gen/%.lua.h: lua/%.lua
+	@mkdir -p $(@D)
+	$(call say,LUA)
+	$(Q)sed -e '/^ *--/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+
+# Rewritten only when their content changes, so that only then something is built again.
+update = mkdir -p $(@D) && { cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
+
+$(BUILD)/gen/suites.h: FORCE
+	@mkdir -p $(@D) && printf 'SUITE(%s)\n' $(patsubst test_%,%,$(basename $(notdir $(SUITE_SRC)))) > $@.new
+	@$(update)
+
+$(BUILD)/gen/flags: FORCE
+	@mkdir -p $(@D) && echo '$(subst ','\'',$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS))' > $@.new
+	@$(update)
+
+$(call obj,daemon/redis/script.c): $(LUA_H)
+$(call obj,tests/runner.c): $(BUILD)/gen/suites.h
+
+-include $(shell find $(BUILD)/obj $(BUILD)/pic -name '*.d' 2>/dev/null)

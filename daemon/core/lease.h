@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+#pragma once
+
+/*
+ * One acquisition of a key in Redis, from the first attempt until nothing more can be heard of it.
+ *
+ *      first attempt                 confirmed in time
+ *   o ---------------> LEASE_TRYING --------------------> LEASE_HELD --------> over, taken, deleted: o
+ *                        |      |                             |
+ *      certainly not     |      | nobody wants it any more,   | nobody wants it
+ *      set: o <----------+      | and it may be set           | any more
+ *                               v                             v
+ *                             LEASE_LEAVING <-----------------+
+ *                               |
+ *                               +--> Redis has answered the release, or its time is over: o
+ *
+ * A lease has one value in Redis, which the store knows by the lease's id. All attempts of a lease use
+ * that value, so that an attempt whose answer was lost is recognised by the next one. Once a release
+ * was sent the value is spent: a LEAVING lease never comes back, the key gets a new one.
+ */
+
+#include "daemon/base/table.h"
+#include "daemon/core/timing.h"
+
+#include <stdbool.h>
+
+struct key;
+
+enum lease_state { LEASE_TRYING = 1, LEASE_HELD, LEASE_LEAVING };
+
+/* A command under way. */
+struct op {
+    uint64_t id;    /* 0: none */
+    int64_t due_ms; /* when it counts as unanswered */
+};
+
+/* The unlock that a LEAVING lease answers when Redis has; request_id 0: nobody waits. */
+struct departure {
+    uint64_t peer_id, request_id;
+    int64_t fence, held_ms;
+    int64_t answer_by_ms;
+    bool is_forced; /* by force_unlock, which has a reply of its own */
+};
+
+struct lease {
+    uint64_t id;
+    struct key *key;
+    enum lease_state state;
+    int64_t ttl_ms; /* that the next command carries */
+
+    /* TRYING */
+    bool may_be_set; /* an attempt of it went unanswered, or its answer came too late */
+
+    /* HELD */
+    struct lease_times times;
+    bool risk_told;                  /* its holder has been told at_risk */
+    int64_t fence_next, fence_end;   /* the fences reserved for its grants, end excluded */
+    int64_t fence_block;             /* size of that block when it was new */
+
+    /* HELD: the renewal; LEAVING: the release */
+    struct op op;
+    int64_t again_at_ms; /* not before: the next renewal or release after one that failed */
+
+    /* LEAVING */
+    int64_t over_at_ms; /* no command of it that was ever sent can keep the key alive any longer */
+    struct departure departure;
+
+    struct lease *prev, *next; /* in key->leaving */
+    UT_hash_handle hh;         /* in broker->leases, by id */
+};
+
+/* The size of the block of fences that goes with an acquisition, and the largest one. A busy Redis runs
+ * about 100,000 lock scripts a second; at 64 fences each they stay behind the 8,192 that a
+ * millisecond of the fence clock brings, so that fences grow even if Redis forgets the counter. */
+enum { LEASE_FENCES_MIN = 64, LEASE_FENCES_MAX = 1 << 20 };
+
+/* How many fences the next renewal should reserve: 0 while more than half of the block is left, else
+ * four times as many as last time. */
+int64_t lease_fences_wanted(const struct lease *lease);
+
+/* Takes in a block that came with a confirmation; an older one than we have is ignored. */
+void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
+
+/* Takes in Redis's word that the key is ours, by a command sent and with a ttl as given. */
+void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms, int64_t ttl_ms);
+
+/* Notes that a command is leaving which may keep the key alive for its ttl. */
+void lease_note_sent(struct lease *lease, const struct broker_settings *settings, int64_t now_ms);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * Leases that nobody wants any more.
+ *
+ * A release may be retried freely: it deletes the key only if it still has this lease's value, which
+ * is never used again. What must not happen is that it is forgotten while it may still do good.
+ */
+
+#include "daemon/core/leave.h"
+
+#include "daemon/core/emit.h"
+
+#include <assert.h>
+
+static const char leave_no_answer[] = "no answer in time";
+
+void leave_forget(struct broker *broker, struct lease *lease)
+{
+    struct key *key = lease->key;
+    emit_forget(broker, lease);
+    if (lease->state == LEASE_LEAVING)
+        DL_DELETE(key->leaving, lease);
+    else
+        key->lease = NULL;
+    if (lease->state == LEASE_HELD)
+        broker->stats->leases_held--;
+    HASH_DEL(broker->leases, lease);
+    free(lease);
+}
+
+/* Answers the unlock that waits for this lease, if there is one, with a refusal. */
+static void leave_refuse(struct broker *broker, struct lease *lease, enum refusal refusal, enum ending why,
+                         const char *last_error)
+{
+    struct departure *departure = &lease->departure;
+    if (departure->request_id == 0)
+        return;
+    struct fx_reply *reply = emit_refused(broker, departure->peer_id, departure->request_id, refusal,
+                                          lease->key->name, lease->key->name_len);
+    reply->why = why;
+    reply->last_error = last_error;
+    departure->request_id = 0;
+}
+
+static void leave_pursue(struct broker *broker, struct lease *lease)
+{
+    if (lease->op.id != 0 || broker->link != LINK_UP || broker->now_ms < lease->again_at_ms)
+        return;
+    lease->op = (struct op){
+        .id = ++broker->last_op_id,
+        .due_ms = broker->now_ms + broker->settings.redis_timeout_ms,
+    };
+    emit_command(broker, FX_RELEASE, lease, lease->op.id, 0);
+}
+
+void leave_begin(struct broker *broker, struct key *key, const struct departure *departure)
+{
+    struct lease *lease = key->lease;
+    if (lease->state == LEASE_HELD)
+        broker->stats->leases_held--;
+    key->lease = NULL;
+    lease->state = LEASE_LEAVING;
+    lease->op = (struct op){0};
+    lease->again_at_ms = broker->now_ms;
+    if (departure != NULL) {
+        lease->departure = *departure;
+        lease->departure.answer_by_ms = broker->now_ms + broker->settings.redis_timeout_ms;
+    }
+    DL_APPEND(key->leaving, lease);
+    leave_pursue(broker, lease);
+}
+
+static void leave_settle_one(struct broker *broker, struct lease *lease)
+{
+    if (broker->now_ms >= lease->over_at_ms) {
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, leave_no_answer);
+        leave_forget(broker, lease);
+        return;
+    }
+    if (lease->op.id != 0 && broker->now_ms >= lease->op.due_ms) {
+        lease->op.id = 0;
+        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
+    }
+    if (broker->link == LINK_DOWN)
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, broker->link_error);
+    else if (lease->departure.request_id != 0 && broker->now_ms >= lease->departure.answer_by_ms)
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, leave_no_answer);
+    leave_pursue(broker, lease);
+}
+
+void leave_settle(struct broker *broker, struct key *key)
+{
+    struct lease *lease, *next;
+    DL_FOREACH_SAFE (key->leaving, lease, next)
+        leave_settle_one(broker, lease);
+}
+
+int64_t leave_deadline(const struct broker *broker, const struct key *key)
+{
+    int64_t deadline_ms = DEADLINE_NEVER;
+    const struct lease *lease;
+    DL_FOREACH (key->leaving, lease) {
+        int64_t next_ms = lease->over_at_ms;
+        if (lease->op.id != 0 && lease->op.due_ms < next_ms)
+            next_ms = lease->op.due_ms;
+        if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms)
+            next_ms = lease->again_at_ms;
+        if (lease->departure.request_id != 0 && lease->departure.answer_by_ms < next_ms)
+            next_ms = lease->departure.answer_by_ms;
+        if (next_ms < deadline_ms)
+            deadline_ms = next_ms;
+    }
+    return deadline_ms;
+}
+
+void leave_answered(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
+{
+    /* A renewal or an attempt that was under way when the lease was given up says nothing here: the
+     * release was sent behind it. */
+    if (lease->op.id == 0 || outcome->op_id != lease->op.id)
+        return;
+    lease->op.id = 0;
+    switch (outcome->answer) {
+    case ANSWER_OURS:
+        emit_departed(broker, lease->key, &lease->departure);
+        leave_forget(broker, lease);
+        return;
+    case ANSWER_TAKEN:
+    case ANSWER_GONE:
+        leave_refuse(broker, lease, REFUSED_NOT_HELD,
+                     outcome->answer == ANSWER_TAKEN ? ENDING_TAKEN : ENDING_DELETED, NULL);
+        leave_forget(broker, lease);
+        return;
+    case ANSWER_REFUSED:
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
+        leave_forget(broker, lease);
+        return;
+    case ANSWER_TRANSIENT:
+    case ANSWER_UNSENT:
+    case ANSWER_UNKNOWN:
+        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
+        return;
+    }
+    assert(!"an answer that the store knows and we do not");
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * The composition root.
+ *
+ *      listener --> peers --post--> engine --> broker
+ *                     ^               |
+ *                     +---- effects --+--> store --> link --> Redis
+ *                                             +--post--> engine
+ *
+ * Stopping: no more connections; the broker refuses those who wait and tells those who hold; when all
+ * have given back, or after two seconds, everything is closed. From then on no event reaches the
+ * broker, so that the end of the connections gives back nothing: a lease that somebody may still
+ * believe in runs out by itself.
+ */
+
+#include "daemon/daemon.h"
+
+#include "daemon/base/log.h"
+#include "daemon/base/stats.h"
+#include "daemon/base/table.h"
+#include "daemon/config.h"
+#include "daemon/core/broker.h"
+#include "daemon/engine.h"
+#include "daemon/local/listener.h"
+#include "daemon/local/peer.h"
+#include "daemon/notify.h"
+#include "daemon/redis/link.h"
+#include "daemon/redis/script.h"
+#include "daemon/redis/store.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/random.h>
+#include <uuid/uuid.h>
+
+enum { DAEMON_STOP_MS = 2000 }; /* what holders get to unlock */
+
+struct daemon {
+    uv_loop_t loop;
+    const struct config *config;
+    struct config *reloaded; /* owned: the one that took the place of the first */
+    const char *config_path;
+    char instance[UUID_STR_LEN];
+
+    struct stats stats;
+    struct broker *broker;
+    struct engine *engine;
+    struct script scripts[N_SCRIPTS];
+    struct store *store;
+    struct link *link;
+    struct peers peers;
+    struct listener *listener;
+
+    uv_signal_t signals[3];
+    uv_timer_t stop_timer, watchdog_timer;
+    bool is_stopping, is_finished;
+};
+
+/* --- what each part gets of the configuration ------------------------------------------------------ */
+
+static struct broker_settings daemon_broker_settings(const struct config *config)
+{
+    return (struct broker_settings){
+        .renew_fraction = config->lease_renew_fraction,
+        .drift_per_10k = config->lease_drift_per_10k,
+        .redis_timeout_ms = config->redis_timeout_ms,
+        .held_per_peer_max = (size_t)config->limit_held_per_connection,
+        .waiting_per_peer_max = (size_t)config->limit_waiting_per_connection,
+        .locks_per_user_max = (size_t)config->limit_locks_per_user,
+    };
+}
+
+static struct peers_config daemon_peers_config(const struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    return (struct peers_config){
+        .version = RLOCKD_VERSION,
+        .instance = daemon->instance,
+        .defaults =
+            {
+                .ttl_ms = config->lease_ttl_ms,
+                .wait_ms = config->lock_wait_ms,
+                .retry_interval_ms = config->lock_retry_interval_ms,
+                .retry_max = config->lock_retry_max,
+                .attempt_timeout_ms = config->redis_timeout_ms,
+                .max_hold_ms = config->lock_max_hold_ms,
+            },
+        .connections_max = config->limit_connections,
+        .connections_per_user_max = config->limit_connections_per_user,
+        .held_per_connection_max = config->limit_held_per_connection,
+        .waiting_per_connection_max = config->limit_waiting_per_connection,
+        .locks_per_user_max = config->limit_locks_per_user,
+        .line_max = config->limit_line,
+        .output_max = config->limit_output_buffer,
+    };
+}
+
+static struct link_config daemon_link_config(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    return (struct link_config){
+        .unix_path = config->redis_unix_path,
+        .host = config->redis_host,
+        .port = config->redis_port,
+        .db = config->redis_db,
+        .username = config->redis_username,
+        .password = config->redis_password,
+        .timeout_ms = config->redis_timeout_ms,
+        .connect_timeout_ms = config->redis_connect_timeout_ms,
+        .reconnect_min_ms = config->redis_reconnect_min_ms,
+        .reconnect_max_ms = config->redis_reconnect_max_ms,
+        .strict = config->redis_strict,
+        .scripts = daemon->scripts,
+        .n_scripts = N_SCRIPTS,
+    };
+}
+
+/* --- the way down ---------------------------------------------------------------------------------- */
+
+static void daemon_on_peers_closed(void *ctx)
+{
+    struct daemon *daemon = ctx;
+    link_close(daemon->link);
+    engine_close(daemon->engine);
+}
+
+/* Closes all handles; uv_run() returns when they are. */
+static void daemon_finish(struct daemon *daemon)
+{
+    if (daemon->is_finished)
+        return;
+    daemon->is_finished = true;
+    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
+        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    uv_close((uv_handle_t *)&daemon->stop_timer, NULL);
+    uv_close((uv_handle_t *)&daemon->watchdog_timer, NULL);
+    peers_close(&daemon->peers, daemon_on_peers_closed, daemon);
+}
+
+static void daemon_on_stop_timer(uv_timer_t *timer)
+{
+    daemon_finish(timer->data);
+}
+
+static void daemon_stop(struct daemon *daemon)
+{
+    if (daemon->is_stopping) {
+        daemon_finish(daemon); /* told twice: no more patience */
+        return;
+    }
+    daemon->is_stopping = true;
+    log_notice("stopping");
+    notify_stopping();
+    listener_close(daemon->listener);
+    engine_post(daemon->engine, &(struct event){.kind = EV_STOP});
+    uv_timer_start(&daemon->stop_timer, daemon_on_stop_timer, DAEMON_STOP_MS, 0);
+}
+
+/* --- the wires ------------------------------------------------------------------------------------- */
+
+static void daemon_post(void *ctx, const struct event *event)
+{
+    struct daemon *daemon = ctx;
+    if (!daemon->is_finished)
+        engine_post(daemon->engine, event);
+}
+
+static void daemon_to_store(void *ctx, const struct effect *effect)
+{
+    struct daemon *daemon = ctx;
+    if (!daemon->is_finished)
+        store_carry_out(daemon->store, effect);
+}
+
+static void daemon_flush(void *ctx)
+{
+    struct daemon *daemon = ctx;
+    if (daemon->is_finished)
+        return;
+    link_flush(daemon->link);
+    conn_set_flush(&daemon->peers.conns);
+    if (daemon->is_stopping && broker_is_idle(daemon->broker))
+        daemon_finish(daemon);
+}
+
+static void daemon_on_connection(void *ctx, uv_stream_t *server)
+{
+    peers_accept(ctx, server);
+}
+
+/* --- signals and timers ---------------------------------------------------------------------------- */
+
+static bool daemon_differs(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") != 0;
+}
+
+/* What cannot change while clients are connected and leases held. */
+static void daemon_warn_fixed(const struct config *old, const struct config *new)
+{
+    if (daemon_differs(old->listen_socket, new->listen_socket) || old->listen_mode != new->listen_mode ||
+        old->listen_group != new->listen_group || old->listen_backlog != new->listen_backlog)
+        log_warning("reload: [listen] changes take effect at the next start");
+    if (daemon_differs(old->lease_prefix, new->lease_prefix))
+        log_warning("reload: [lease] prefix changes take effect at the next start");
+    if (old->redis_port != new->redis_port || old->redis_db != new->redis_db ||
+        daemon_differs(old->redis_unix_path, new->redis_unix_path) || daemon_differs(old->redis_host, new->redis_host))
+        log_warning("reload: [redis] url changes take effect at the next start");
+}
+
+static void daemon_reload(struct daemon *daemon)
+{
+    struct config *config;
+    char error[CONFIG_ERROR_CAP];
+    notify_reloading();
+    if (config_load(&config, daemon->config_path, error) != 0) {
+        log_error("reload: nothing changes: %s", error);
+        notify_ready();
+        return;
+    }
+    daemon_warn_fixed(daemon->config, config);
+    config_free(daemon->reloaded);
+    daemon->config = daemon->reloaded = config;
+    log_setup((enum log_level)config->log_level, config->log_with_priority);
+    struct peers_config peers_config = daemon_peers_config(daemon);
+    peers_reconfigure(&daemon->peers, &peers_config);
+    struct link_config link_config = daemon_link_config(daemon);
+    link_reconfigure(daemon->link, &link_config);
+    engine_post(daemon->engine, &(struct event){.kind = EV_SETTINGS, .settings = daemon_broker_settings(config)});
+    log_notice("reloaded");
+    notify_ready();
+}
+
+static void daemon_on_signal(uv_signal_t *handle, int signal)
+{
+    struct daemon *daemon = handle->data;
+    if (signal != SIGHUP)
+        daemon_stop(daemon);
+    else if (!daemon->is_stopping)
+        daemon_reload(daemon);
+}
+
+static void daemon_on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    notify_watchdog();
+}
+
+static void daemon_watch(struct daemon *daemon)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        uv_signal_init(&daemon->loop, &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        uv_signal_start(&daemon->signals[i], daemon_on_signal, signals[i]);
+    }
+    uv_timer_init(&daemon->loop, &daemon->stop_timer);
+    daemon->stop_timer.data = daemon;
+    uv_timer_init(&daemon->loop, &daemon->watchdog_timer);
+    uint64_t interval_ms = (uint64_t)notify_watchdog_interval_ms();
+    if (interval_ms > 0)
+        uv_timer_start(&daemon->watchdog_timer, daemon_on_watchdog, interval_ms, interval_ms);
+}
+
+/* --- the way up ------------------------------------------------------------------------------------ */
+
+/* What must be there before anything is allocated or hashed. */
+static void daemon_prepare_libraries(void)
+{
+    int r = uv_replace_allocator(alloc_bytes, alloc_resize, alloc_zeroed, free);
+    assert(r == 0);
+    rpc_setup(alloc_bytes, free);
+    ssize_t len = getrandom(&table_seed, sizeof(table_seed), 0);
+    assert(len == sizeof(table_seed));
+}
+
+static void daemon_name_instance(struct daemon *daemon)
+{
+    uuid_t uuid;
+    uuid_generate_random(uuid);
+    uuid_unparse_lower(uuid, daemon->instance);
+}
+
+static int daemon_open_engine(struct daemon *daemon)
+{
+    struct engine_sinks sinks = {
+        .to_store = daemon_to_store,
+        .store_ctx = daemon,
+        .to_peer = peers_carry_out,
+        .peer_ctx = &daemon->peers,
+        .flush = daemon_flush,
+        .flush_ctx = daemon,
+    };
+    return engine_open(&daemon->engine, &daemon->loop, daemon->broker, &sinks);
+}
+
+static int daemon_open_redis(struct daemon *daemon)
+{
+    struct store_config store_config = {
+        .prefix = daemon->config->lease_prefix,
+        .instance = daemon->instance,
+        .post = daemon_post,
+        .post_ctx = daemon,
+    };
+    script_table(daemon->scripts);
+    daemon->store = store_new(&store_config, &daemon->stats);
+    struct link_config link_config = daemon_link_config(daemon);
+    struct link_sinks link_sinks = {.on_state = store_on_link_state, .ctx = daemon->store};
+    int r = link_open(&daemon->link, &daemon->loop, &link_config, &link_sinks, &daemon->stats);
+    if (r == 0)
+        store_use_link(daemon->store, daemon->link, daemon->scripts);
+    return r;
+}
+
+static void daemon_open_peers(struct daemon *daemon)
+{
+    daemon->peers.config = daemon_peers_config(daemon);
+    daemon->peers.broker = daemon->broker;
+    daemon->peers.stats = &daemon->stats;
+    daemon->peers.post = daemon_post;
+    daemon->peers.post_ctx = daemon;
+    peers_init(&daemon->peers, &daemon->loop);
+}
+
+static int daemon_open_listener(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    struct listener_config listener_config = {
+        .path = config->listen_socket,
+        .mode = (mode_t)config->listen_mode,
+        .group = config->listen_group,
+        .backlog = (int)config->listen_backlog,
+    };
+    char error[LISTENER_ERROR_CAP];
+    int r = listener_open(&daemon->listener, &daemon->loop, &listener_config, daemon_on_connection, &daemon->peers,
+                          error);
+    if (r < 0)
+        log_error("%s", error);
+    return r;
+}
+
+static int daemon_open(struct daemon *daemon)
+{
+    struct broker_settings settings = daemon_broker_settings(daemon->config);
+    daemon_name_instance(daemon);
+    daemon->broker = broker_new(&settings, &daemon->stats);
+    daemon_open_peers(daemon);
+    daemon_watch(daemon);
+    int r = daemon_open_engine(daemon);
+    if (r == 0)
+        r = daemon_open_redis(daemon);
+    if (r == 0)
+        return daemon_open_listener(daemon);
+    log_error("cannot start: %s", uv_strerror(r));
+    return r;
+}
+
+static void daemon_free(struct daemon *daemon)
+{
+    store_free(daemon->store);
+    broker_free(daemon->broker);
+    config_free(daemon->reloaded);
+    free(daemon);
+}
+
+int daemon_run(const struct config *config, const char *config_path)
+{
+    daemon_prepare_libraries();
+    struct daemon *daemon = alloc_zeroed(1, sizeof(*daemon));
+    daemon->config = config;
+    daemon->config_path = config_path;
+    log_setup((enum log_level)config->log_level, config->log_with_priority);
+    int r = uv_loop_init(&daemon->loop);
+    if (r < 0 || daemon_open(daemon) < 0)
+        return 1; /* the process ends: what was opened goes with it */
+    log_notice("rlockd " RLOCKD_VERSION " serves %s", config->listen_socket);
+    notify_ready();
+
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    r = uv_loop_close(&daemon->loop);
+    assert(r == 0); /* every handle was closed */
+    daemon_free(daemon);
+    log_notice("stopped");
+    return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+#pragma once
+
+/*
+ * The connection to Redis: a libuv stream, with resp.h as the protocol's reader and writer.
+ *
+ * It connects, introduces itself (AUTH, CLIENT ID, KILL of its own former connection, SELECT, ROLE,
+ * INFO, the scripts) and is up only when all of that has been answered well; a replica is refused. It
+ * watches its own deadlines, and after a break comes back by itself, at first soon, then with a pause
+ * that doubles and a random part, so that a thousand hosts do not come in the same millisecond.
+ *
+ * Commands are answered in their order, each exactly once, by its reply or by a NULL when the
+ * connection broke. A reply that fits no command, or is no RESP, breaks the connection.
+ */
+
+#include "daemon/base/err.h"
+#include "daemon/redis/resp.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct link;
+struct script;
+struct stats;
+
+struct link_config {
+    const char *unix_path; /* NULL: TCP to host and port */
+    const char *host;
+    int port;
+    int64_t db;
+    const char *username, *password; /* NULL: none. Never logged */
+    int64_t timeout_ms;              /* a connection that leaves a command unanswered that long is dropped */
+    int64_t connect_timeout_ms;      /* for connecting and introducing */
+    int64_t reconnect_min_ms, reconnect_max_ms;
+    int64_t keepalive_ms;   /* after such a silence the server is asked whether it lives; 0: 15 s */
+    bool strict;            /* refuse a server that may evict keys */
+    struct script *scripts; /* loaded at each introduction; their digests are filled in */
+    size_t n_scripts;
+};
+
+/* The same numbers as enum link_state of core/event.h, which this side of the house does not know. */
+enum { LINK_STATE_CONNECTING = 1, LINK_STATE_UP, LINK_STATE_DOWN };
+
+/*
+ * What the link tells its owner. on_state: whenever the state changes, or the reason for being down;
+ * `text` says why it is down, printable and short, NULL otherwise. The first one, LINK_STATE_CONNECTING,
+ * comes in the first turn of the loop. A broken connection is first "connecting" again, with a first try
+ * at once; when a try fails it is "down", and stays so until one succeeds. When a connection breaks, all
+ * commands are answered (NULL) before on_state.
+ */
+struct link_sinks {
+    void (*on_state)(void *ctx, int link_state, const char *text);
+    void *ctx;
+};
+
+/* `reply` NULL: the connection broke before the answer; `text` says how, printable. Called only from
+ * the loop's callbacks and from link_close(), never from link_send() or link_flush(). A reply is good
+ * until the callback that got it returns. */
+typedef void (*link_reply_fn)(void *ctx, const struct reply *reply, const char *text);
+
+enum {
+    LINK_E_DOWN = 1, /* not up: nothing was queued, the callback will not be called */
+    LINK_E_FULL,     /* too much is queued for Redis already: likewise */
+};
+
+/* 0 or -errno. Config and its strings are copied; scripts, sinks' ctx and stats are borrowed. Connecting
+ * begins in the first turn of the loop. */
+int link_open(struct link **ret, uv_loop_t *loop, const struct link_config *config,
+              const struct link_sinks *sinks, struct stats *stats);
+/* Answers everything pending with NULL, then closes; on_state is not called any more. Memory goes
+ * when the loop has closed its handles. NULL is allowed. */
+void link_close(struct link *link);
+
+/* Takes effect at the next connection (a new password), or at once (timeouts). */
+void link_reconfigure(struct link *link, const struct link_config *config);
+
+/* Queues one command; it leaves with the next link_flush(). 0 or an outcome above. */
+int link_send(struct link *link, int argc, const char **argv, const size_t *argv_len, link_reply_fn on_reply,
+              void *ctx);
+/* Writes what has been queued since the last call, in one write if the socket takes it. */
+void link_flush(struct link *link);
+
+/* The replies do not fit the commands: gives the connection up, soon, from the loop. Until then no
+ * further reply is looked at, and link_send() says LINK_E_DOWN. */
+void link_break(struct link *link, const char *text);

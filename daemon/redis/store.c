@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ *     effect ----> op (sent_at, key, value) ----> EVALSHA ----> Redis
+ *                   ^                                             |
+ *                   | NOSCRIPT: once more, as EVAL                v
+ *     event <------ op <------------------------------------- reply, or none
+ *
+ * Knows what the broker's words mean in Redis, and what Redis's words mean to the broker; decides
+ * nothing. An op carries all that a second sending needs, so that the lease it works for may be
+ * forgotten meanwhile. Ops and leases are used again, with the memory of their keys.
+ */
+
+#include "daemon/redis/store.h"
+
+#include "daemon/base/alloc.h"
+#include "daemon/base/buf.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/stats.h"
+#include "daemon/base/table.h"
+#include "daemon/redis/link.h"
+#include "daemon/redis/script.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <uuid/uuid.h>
+
+static_assert(LINK_STATE_CONNECTING == (int)LINK_CONNECTING && LINK_STATE_UP == (int)LINK_UP &&
+                  LINK_STATE_DOWN == (int)LINK_DOWN,
+              "the link and the core count alike");
+
+enum {
+    STORE_UUID_LEN = 36,
+    STORE_VALUE_LEN = STORE_UUID_LEN + 1 + STORE_UUID_LEN,
+    STORE_ARGC_MAX = 8,
+    STORE_NUMBER_CAP = 24,
+};
+
+/* The same for every prefix, so that the fences of a key grow whatever way its name is put together. */
+static const char store_fence_key[] = STORE_OWN_NAMES "fence";
+
+static const int64_t store_fence_max = (INT64_C(1) << 53) - 1;
+
+struct store_lease {
+    uint64_t id;
+    char value[STORE_VALUE_LEN + 1];
+    struct store_lease *next_free;
+    UT_hash_handle hh;
+};
+
+/* One effect under way in Redis. */
+struct store_op {
+    struct store *store;
+    struct store_op *next_free;
+    enum effect_kind kind;
+    bool is_second; /* sent again as EVAL */
+    int64_t sent_at_ms;
+    union {
+        struct fx_command command; /* their keys are not used */
+        struct fx_query query;
+    };
+    char value[STORE_VALUE_LEN + 1];
+    char *key; /* as in Redis, with the prefix */
+    size_t key_len, key_cap;
+};
+
+struct store {
+    struct store_config config;
+    size_t prefix_len;
+    struct stats *stats;
+    struct link *link;
+    const struct script *scripts;
+    char unusable[TEXT_SAFE_CAP]; /* why the link is not up */
+    struct store_lease *leases;   /* by id */
+    struct store_lease *free_leases;
+    struct store_op *free_ops;
+    size_t n_ops; /* under way */
+};
+
+/* Sixteen bytes from the kernel for each: a generator of our own would go on alike in two copies of a
+ * virtual machine. */
+static void store_draw_value(const struct store *store, char ret[STORE_VALUE_LEN + 1])
+{
+    uuid_t uuid;
+    ssize_t n_read;
+
+    do {
+        n_read = getrandom(uuid, sizeof(uuid), 0);
+    } while (n_read < 0 && errno == EINTR);
+    assert(n_read == (ssize_t)sizeof(uuid));
+    uuid[6] = (unsigned char)((uuid[6] & 0x0f) | 0x40); /* version 4: random */
+    uuid[8] = (unsigned char)((uuid[8] & 0x3f) | 0x80);
+    uuid_unparse_lower(uuid, ret);
+    ret[STORE_UUID_LEN] = '/';
+    memcpy(ret + STORE_UUID_LEN + 1, store->config.instance, STORE_UUID_LEN + 1);
+}
+
+static struct store_lease *store_find_lease(struct store *store, uint64_t lease_id)
+{
+    struct store_lease *lease;
+
+    HASH_FIND(hh, store->leases, &lease_id, sizeof(lease_id), lease);
+    return lease;
+}
+
+static struct store_lease *store_add_lease(struct store *store, uint64_t lease_id)
+{
+    struct store_lease *lease = store->free_leases;
+
+    if (lease != NULL) {
+        store->free_leases = lease->next_free;
+    } else {
+        lease = alloc_bytes(sizeof(*lease));
+    }
+    *lease = (struct store_lease){.id = lease_id};
+    store_draw_value(store, lease->value);
+    HASH_ADD(hh, store->leases, id, sizeof(lease->id), lease);
+    return lease;
+}
+
+static void store_forget_lease(struct store *store, uint64_t lease_id)
+{
+    struct store_lease *lease = store_find_lease(store, lease_id);
+
+    if (lease != NULL) {
+        HASH_DEL(store->leases, lease);
+        lease->next_free = store->free_leases;
+        store->free_leases = lease;
+    }
+}
+
+static struct store_op *store_new_op(struct store *store, enum effect_kind kind, const char *key,
+                                     size_t key_len)
+{
+    struct store_op *op = store->free_ops;
+    size_t len = store->prefix_len + key_len;
+
+    if (op != NULL) {
+        store->free_ops = op->next_free;
+    } else {
+        op = alloc_zeroed(1, sizeof(*op));
+        op->store = store;
+    }
+    if (len > op->key_cap) {
+        op->key = alloc_resize(op->key, len);
+        op->key_cap = len;
+    }
+    memcpy(op->key, store->config.prefix, store->prefix_len);
+    memcpy(op->key + store->prefix_len, key, key_len);
+    op->key_len = len;
+    op->kind = kind;
+    op->is_second = false;
+    store->n_ops++;
+    return op;
+}
+
+static bool store_is_command(enum effect_kind kind)
+{
+    return kind == FX_ACQUIRE || kind == FX_RENEW || kind == FX_RELEASE;
+}
+
+/* The op's answer, in the core's words: the last that is heard of it. */
+struct store_answer {
+    enum answer answer;
+    int64_t number; /* the first fence, or how long it stays another's */
+    const char *text;
+};
+
+static void store_finish(struct store_op *op, struct store_answer answer)
+{
+    struct store *store = op->store;
+    struct event event;
+
+    if (store_is_command(op->kind)) {
+        bool is_ours = answer.answer == ANSWER_OURS;
+
+        event = (struct event){
+            .kind = EV_OUTCOME,
+            .outcome = {.lease_id = op->command.lease_id,
+                        .op_id = op->command.op_id,
+                        .answer = answer.answer,
+                        .sent_at_ms = op->sent_at_ms,
+                        .ttl_ms = op->command.ttl_ms,
+                        .remaining_ms = is_ours ? -1 : answer.number,
+                        .fence_first = is_ours ? answer.number : 0,
+                        .fence_count = is_ours && answer.number > 0 ? op->command.fence_count : 0,
+                        .text = answer.text}};
+    } else {
+        event = (struct event){.kind = EV_QUERIED,
+                               .queried = {.from = {.peer_id = op->query.peer_id,
+                                                    .request_id = op->query.request_id,
+                                                    .key = op->key + store->prefix_len,
+                                                    .key_len = op->key_len - store->prefix_len},
+                                           .answer = answer.answer,
+                                           .remaining_ms = answer.number,
+                                           .text = answer.text}};
+    }
+    store->config.post(store->config.post_ctx, &event);
+    store->n_ops--;
+    op->next_free = store->free_ops;
+    store->free_ops = op;
+}
+
+static const struct {
+    const char *token;
+    enum answer answer;
+} store_errors[] = {
+    {"LOADING", ANSWER_TRANSIENT},     {"READONLY", ANSWER_TRANSIENT}, {"MASTERDOWN", ANSWER_TRANSIENT},
+    {"CLUSTERDOWN", ANSWER_TRANSIENT}, {"TRYAGAIN", ANSWER_TRANSIENT}, {"BUSY", ANSWER_TRANSIENT},
+    {"OOM", ANSWER_TRANSIENT},         {"MISCONF", ANSWER_TRANSIENT},  {"NOREPLICAS", ANSWER_TRANSIENT},
+    {"WRONGTYPE", ANSWER_TAKEN},
+};
+
+/* 0: the word means nothing to us. */
+static enum answer store_judge_word(const char *word, size_t len)
+{
+    for (size_t i = 0; i < sizeof(store_errors) / sizeof(store_errors[0]); i++) {
+        if (strlen(store_errors[i].token) == len && memcmp(store_errors[i].token, word, len) == 0) {
+            return store_errors[i].answer;
+        }
+    }
+    return 0;
+}
+
+enum answer store_judge_error(const char *text)
+{
+    /* Up to 6.2, an error inside a script comes wrapped: "ERR Error running script (call to f_..):
+     * @user_script:1: -READONLY You can't write ...", with or without that dash. */
+    static const char wrapped[] = "ERR Error running script";
+    bool is_wrapped = strncmp(text, wrapped, sizeof(wrapped) - 1) == 0;
+    enum answer answer = store_judge_word(text, strcspn(text, " "));
+
+    while (is_wrapped && answer == 0 && *text != '\0') {
+        size_t len = strcspn(text, " ");
+        size_t dash = text[0] == '-';
+
+        answer = store_judge_word(text + dash, len - dash);
+        text += len + (text[len] == ' ');
+    }
+    return answer != 0 ? answer : ANSWER_REFUSED;
+}
+
+/* {verdict, number} of a script. False: no script of ours says that. */
+static bool store_judge_list(const struct store_op *op, const struct reply *reply, struct store_answer *ret)
+{
+    if (reply->kind != REPLY_LIST || reply->n_items != 2 || reply->items[0].kind != REPLY_INTEGER ||
+        reply->items[1].kind != REPLY_INTEGER) {
+        return false;
+    }
+    int64_t verdict = reply->items[0].integer, number = reply->items[1].integer;
+    if (verdict == 1 && number >= (op->kind == FX_ACQUIRE ? 1 : 0) && number <= store_fence_max) {
+        *ret = (struct store_answer){.answer = ANSWER_OURS, .number = number};
+        return true;
+    }
+    if (verdict == 0 && number >= -1) {
+        *ret = (struct store_answer){.answer = ANSWER_TAKEN, .number = op->kind == FX_ACQUIRE ? number : -1};
+        return true;
+    }
+    *ret = (struct store_answer){.answer = ANSWER_GONE, .number = -1};
+    return verdict == -1 && op->kind != FX_ACQUIRE;
+}
+
+/* Of PTTL and DEL. */
+static bool store_judge_integer(const struct store_op *op, const struct reply *reply,
+                                struct store_answer *ret)
+{
+    if (reply->kind != REPLY_INTEGER) {
+        return false;
+    }
+    *ret = (struct store_answer){.answer = ANSWER_GONE, .number = -1};
+    if (op->kind == FX_FORCE) {
+        ret->answer = reply->integer == 1 ? ANSWER_OURS : ANSWER_GONE;
+        return reply->integer == 0 || reply->integer == 1;
+    }
+    if (reply->integer >= -1) {
+        *ret = (struct store_answer){.answer = ANSWER_TAKEN, .number = reply->integer};
+    }
+    return reply->integer >= -2;
+}
+
+static void store_send(struct store_op *op);
+
+static void store_take_error(struct store_op *op, const struct reply *reply)
+{
+    char text[TEXT_SAFE_CAP];
+    enum answer answer = store_judge_error(reply->text);
+
+    if (store_is_command(op->kind) && !op->is_second && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
+        op->is_second = true;
+        store_send(op);
+        return;
+    }
+    if (answer == ANSWER_TAKEN && op->kind != FX_RENEW && op->kind != FX_RELEASE) {
+        answer = ANSWER_REFUSED; /* no use in waiting until that key is free */
+    }
+    if (answer == ANSWER_TRANSIENT && strstr(reply->text, "READONLY ") != NULL) {
+        /* The master has become a replica. A new connection looks for a master again. */
+        link_break(op->store->link, "Redis has become a replica");
+    }
+    store_finish(op, (struct store_answer){answer, -1, text_safe(reply->text, reply->len, text)});
+}
+
+static void store_on_reply(void *ctx, const struct reply *reply, const char *text)
+{
+    struct store_op *op = ctx;
+    struct store_answer answer;
+
+    if (reply == NULL) {
+        store_finish(op, (struct store_answer){ANSWER_UNKNOWN, -1, text});
+    } else if (reply->kind == REPLY_ERROR) {
+        store_take_error(op, reply);
+    } else if (store_is_command(op->kind) ? store_judge_list(op, reply, &answer)
+                                          : store_judge_integer(op, reply, &answer)) {
+        store_finish(op, answer);
+    } else {
+        /* This is the answer to something else, and so may be all that follow. */
+        link_break(op->store->link, "a reply of Redis does not fit its command");
+        store_finish(op,
+                     (struct store_answer){ANSWER_UNKNOWN, -1, "a reply of Redis does not fit its command"});
+    }
+}
+
+struct store_args {
+    int argc;
+    const char *argv[STORE_ARGC_MAX];
+    size_t argv_len[STORE_ARGC_MAX];
+};
+
+static void store_add(struct store_args *args, const char *arg, size_t len)
+{
+    assert(args->argc < STORE_ARGC_MAX);
+    args->argv[args->argc] = arg;
+    args->argv_len[args->argc] = len;
+    args->argc++;
+}
+
+static void store_add_number(struct store_args *args, int64_t number, char room[STORE_NUMBER_CAP])
+{
+    store_add(args, room, (size_t)snprintf(room, STORE_NUMBER_CAP, "%" PRId64, number));
+}
+
+static int store_send_script(struct store_op *op)
+{
+    static const enum script_name names[] = {
+        [FX_ACQUIRE] = SCRIPT_LOCK, [FX_RENEW] = SCRIPT_REFRESH, [FX_RELEASE] = SCRIPT_UNLOCK};
+    const struct script *script = &op->store->scripts[names[op->kind]];
+    struct store_args args = {0};
+    char ttl[STORE_NUMBER_CAP], count[STORE_NUMBER_CAP];
+
+    if (op->is_second) {
+        store_add(&args, "EVAL", 4);
+        store_add(&args, script->text, script->text_len);
+    } else {
+        store_add(&args, "EVALSHA", 7);
+        store_add(&args, script->digest, sizeof(script->digest) - 1);
+    }
+    store_add(&args, "2", 1);
+    store_add(&args, op->key, op->key_len);
+    store_add(&args, store_fence_key, sizeof(store_fence_key) - 1);
+    store_add(&args, op->value, STORE_VALUE_LEN);
+    if (op->kind != FX_RELEASE) {
+        store_add_number(&args, op->command.ttl_ms, ttl);
+        store_add_number(&args, op->command.fence_count, count);
+    }
+    return link_send(op->store->link, args.argc, args.argv, args.argv_len, store_on_reply, op);
+}
+
+static int store_send_plain(struct store_op *op)
+{
+    const char *name = op->kind == FX_QUERY ? "PTTL" : "DEL";
+    struct store_args args = {0};
+
+    store_add(&args, name, strlen(name));
+    store_add(&args, op->key, op->key_len);
+    return link_send(op->store->link, args.argc, args.argv, args.argv_len, store_on_reply, op);
+}
+
+/* Sends it, or says at once that it cannot be sent. */
+static void store_send(struct store_op *op)
+{
+    struct store *store = op->store;
+
+    assert(store->link != NULL);
+    op->sent_at_ms = clock_now_ms(); /* before it leaves: a lease counts from here */
+    int r = store_is_command(op->kind) ? store_send_script(op) : store_send_plain(op);
+    if (r == 0) {
+        store->stats->attempts += op->kind == FX_ACQUIRE;
+        store->stats->renewals += op->kind == FX_RENEW;
+        store->stats->releases += op->kind == FX_RELEASE;
+    } else if (r == LINK_E_FULL) {
+        store_finish(op, (struct store_answer){ANSWER_TRANSIENT, -1, "too many commands wait for Redis"});
+    } else {
+        store_finish(op, (struct store_answer){ANSWER_UNSENT, -1, store->unusable});
+    }
+}
+
+static void store_carry_out_command(struct store *store, enum effect_kind kind,
+                                    const struct fx_command *command)
+{
+    struct store_lease *lease = store_find_lease(store, command->lease_id);
+
+    if (lease == NULL && kind == FX_ACQUIRE) {
+        lease = store_add_lease(store, command->lease_id);
+    }
+    assert(lease != NULL); /* nothing is renewed or released that was never asked for */
+    assert(kind != FX_ACQUIRE || command->fence_count > 0);
+    struct store_op *op = store_new_op(store, kind, command->key, command->key_len);
+    op->command = *command;
+    memcpy(op->value, lease->value, sizeof(op->value));
+    store_send(op);
+}
+
+void store_carry_out(struct store *store, const struct effect *effect)
+{
+    switch (effect->kind) {
+    case FX_ACQUIRE:
+    case FX_RENEW:
+    case FX_RELEASE:
+        store_carry_out_command(store, effect->kind, &effect->command);
+        break;
+    case FX_FORGET:
+        store_forget_lease(store, effect->command.lease_id);
+        break;
+    case FX_QUERY:
+    case FX_FORCE: {
+        struct store_op *op = store_new_op(store, effect->kind, effect->query.key, effect->query.key_len);
+
+        op->query = effect->query;
+        store_send(op);
+        break;
+    }
+    default:
+        assert(effect->kind <= FX_FORCE); /* the others are for peers */
+    }
+}
+
+void store_on_link_state(void *ctx, int link_state, const char *text)
+{
+    struct store *store = ctx;
+
+    snprintf(store->unusable, sizeof(store->unusable), "%s",
+             text != NULL ? text : "not connected to Redis yet");
+    store->config.post(
+        store->config.post_ctx,
+        &(struct event){.kind = EV_LINK, .link = {.state = (enum link_state)link_state, .text = text}});
+}
+
+struct store *store_new(const struct store_config *config, struct stats *stats)
+{
+    struct store *store = alloc_zeroed(1, sizeof(*store));
+
+    assert(strlen(config->instance) == STORE_UUID_LEN);
+    store->config = *config;
+    store->prefix_len = strlen(config->prefix);
+    store->config.prefix = alloc_copy(config->prefix, store->prefix_len);
+    store->config.instance = alloc_copy(config->instance, STORE_UUID_LEN);
+    store->stats = stats;
+    snprintf(store->unusable, sizeof(store->unusable), "not connected to Redis yet");
+    return store;
+}
+
+void store_use_link(struct store *store, struct link *link, const struct script *scripts)
+{
+    store->link = link;
+    store->scripts = scripts;
+}
+
+struct store *store_free(struct store *store)
+{
+    struct store_lease *lease, *next;
+
+    if (store == NULL) {
+        return NULL;
+    }
+    assert(store->n_ops == 0);
+    HASH_ITER (hh, store->leases, lease, next) {
+        store_forget_lease(store, lease->id);
+    }
+    while ((lease = store->free_leases) != NULL) {
+        store->free_leases = lease->next_free;
+        free(lease);
+    }
+    for (struct store_op *op; (op = store->free_ops) != NULL;) {
+        store->free_ops = op->next_free;
+        free(op->key);
+        free(op);
+    }
+    free((char *)store->config.prefix);
+    free((char *)store->config.instance);
+    free(store);
+    return NULL;
+}

@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: The rlockd authors
+#
+# Every dialogue in proto/examples stands in proto/protocol.md, word for word: what readers see there
+# is what the tests replay.
+set -eu
+
+failed=0
+for file in proto/examples/*.jsonl; do
+    [ -e "$file" ] || continue
+    if [ ! -e proto/protocol.md ] || ! [[ $(<proto/protocol.md) == *"$(<"$file")"* ]]; then
+        echo "examples: proto/protocol.md does not quote $file" >&2
+        failed=1
+    fi
+done
+exit "$failed"

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * The scripts in a real Redis: calls and their answers, and what lies at the key afterwards.
+ */
+
+#include "daemon/redis/script.h"
+#include "tests/lib/redis.h"
+
+#include <check.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define KEY "the key"
+#define FENCE "rlockd:fence"
+#define NOT_OURS (-2) /* of the first integer: an error reply */
+
+static struct redis_server *server;
+static redisContext *conn;
+static struct script scripts[N_SCRIPTS];
+
+static void open_server(struct redis_server *opened)
+{
+    server = opened;
+    conn = redisConnectUnix(redis_server_socket(server));
+    ck_assert_int_eq(conn->err, 0);
+    script_table(scripts);
+}
+
+static void setup(void)
+{
+    open_server(redis_server_start(NULL));
+}
+
+static void teardown(void)
+{
+    redisFree(conn);
+    redis_server_stop(server);
+}
+
+static redisReply *run(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    redisReply *reply = redisvCommand(conn, fmt, args);
+    va_end(args);
+    ck_assert_ptr_nonnull(reply);
+    return reply;
+}
+
+#define DO(...) freeReplyObject(run(__VA_ARGS__))
+
+static long long run_integer(const char *fmt, const char *arg)
+{
+    redisReply *reply = run(fmt, arg);
+    long long value =
+        reply->type == REDIS_REPLY_INTEGER ? reply->integer : atoll(reply->str ? reply->str : "0");
+
+    freeReplyObject(reply);
+    return value;
+}
+
+struct said {
+    long long verdict, number; /* verdict 99: an error */
+    char error[128];
+};
+
+static struct said call(enum script_name name, const char *value, int64_t ttl_ms, int64_t count)
+{
+    redisReply *reply = run("EVAL %s 2 %s %s %s %lld %lld", scripts[name].text, KEY, FENCE, value,
+                            (long long)ttl_ms, (long long)count);
+    struct said said = {.verdict = 99};
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(said.error, sizeof(said.error), "%s", reply->str);
+    } else {
+        ck_assert_int_eq(reply->type, REDIS_REPLY_ARRAY);
+        ck_assert_uint_eq(reply->elements, 2);
+        ck_assert_int_eq(reply->element[0]->type, REDIS_REPLY_INTEGER);
+        ck_assert_int_eq(reply->element[1]->type, REDIS_REPLY_INTEGER);
+        said.verdict = reply->element[0]->integer;
+        said.number = reply->element[1]->integer;
+    }
+    freeReplyObject(reply);
+    return said;
+}
+
+/* What may lie at the key before a call. */
+enum before { ABSENT = 1, OURS, OURS_LONG, OURS_FOR_EVER, OTHERS, OTHERS_FOR_EVER, OTHER_TYPE, N_BEFORE };
+
+static void prepare(enum before before)
+{
+    DO("FLUSHALL");
+    switch (before) {
+    case OURS:
+        DO("SET %s mine PX 10000", KEY);
+        break;
+    case OURS_LONG:
+        DO("SET %s mine PX 90000", KEY);
+        break;
+    case OURS_FOR_EVER:
+        DO("SET %s mine", KEY);
+        break;
+    case OTHERS:
+        DO("SET %s theirs PX 10000", KEY);
+        break;
+    case OTHERS_FOR_EVER:
+        DO("SET %s theirs", KEY);
+        break;
+    case OTHER_TYPE:
+        DO("HSET %s field value", KEY);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Each script with a ttl of 30 s and one fence. pttl: what is left at the key afterwards, at most, and
+ * not less than 5 s below it; -1, -2 as PTTL says. */
+static const struct row {
+    enum script_name script;
+    enum before before;
+    long long verdict;
+    enum { NOTHING = 1, FENCE_FIRST, THEIR_PTTL, MINUS_ONE } number;
+    long long pttl;
+} rows[] = {
+    {SCRIPT_LOCK, ABSENT, 1, FENCE_FIRST, 30000},
+    {SCRIPT_LOCK, OURS, 1, FENCE_FIRST, 30000},
+    {SCRIPT_LOCK, OURS_LONG, 1, FENCE_FIRST, 90000},
+    {SCRIPT_LOCK, OURS_FOR_EVER, 1, FENCE_FIRST, 30000},
+    {SCRIPT_LOCK, OTHERS, 0, THEIR_PTTL, 10000},
+    {SCRIPT_LOCK, OTHERS_FOR_EVER, 0, MINUS_ONE, -1},
+    {SCRIPT_LOCK, OTHER_TYPE, 99, NOTHING, -1},
+    {SCRIPT_REFRESH, ABSENT, -1, NOTHING, -2},
+    {SCRIPT_REFRESH, OURS, 1, FENCE_FIRST, 30000},
+    {SCRIPT_REFRESH, OURS_LONG, 1, FENCE_FIRST, 90000},
+    {SCRIPT_REFRESH, OURS_FOR_EVER, 1, FENCE_FIRST, 30000},
+    {SCRIPT_REFRESH, OTHERS, 0, NOTHING, 10000},
+    {SCRIPT_REFRESH, OTHERS_FOR_EVER, 0, NOTHING, -1},
+    {SCRIPT_REFRESH, OTHER_TYPE, 99, NOTHING, -1},
+    {SCRIPT_UNLOCK, ABSENT, -1, NOTHING, -2},
+    {SCRIPT_UNLOCK, OURS, 1, NOTHING, -2},
+    {SCRIPT_UNLOCK, OURS_FOR_EVER, 1, NOTHING, -2},
+    {SCRIPT_UNLOCK, OTHERS, 0, NOTHING, 10000},
+    {SCRIPT_UNLOCK, OTHERS_FOR_EVER, 0, NOTHING, -1},
+    {SCRIPT_UNLOCK, OTHER_TYPE, 99, NOTHING, -1},
+};
+
+START_TEST(test_each_row)
+{
+    const struct row *row = &rows[_i];
+
+    prepare(row->before);
+    struct said said = call(row->script, "mine", 30000, 1);
+    long long pttl = run_integer("PTTL %s", KEY);
+
+    ck_assert_int_eq(said.verdict, row->verdict);
+    if (row->verdict == 99) {
+        ck_assert_ptr_nonnull(strstr(said.error, "WRONGTYPE"));
+        ck_assert_int_eq(run_integer("EXISTS %s", KEY), 1);
+    }
+    ck_assert(row->number != FENCE_FIRST || said.number > (1LL << 40));
+    ck_assert(row->number != THEIR_PTTL || (said.number > 5000 && said.number <= 10000));
+    ck_assert(row->number != MINUS_ONE || said.number == -1);
+    ck_assert(row->number != NOTHING || said.number == 0);
+    ck_assert_int_le(pttl, row->pttl);
+    ck_assert_int_ge(pttl, row->pttl > 0 ? row->pttl - 5000 : row->pttl);
+    /* Only who got the lock, or fences with it, may have moved the counter. */
+    ck_assert_int_eq(run_integer("EXISTS %s", FENCE), row->number == FENCE_FIRST);
+}
+END_TEST
+
+START_TEST(test_a_lock_is_a_plain_string)
+{
+    call(SCRIPT_LOCK, "mine", 30000, 1);
+    redisReply *reply = run("GET %s", KEY);
+    ck_assert_str_eq(reply->str, "mine");
+    freeReplyObject(reply);
+    reply = run("SET %s theirs NX PX 1000", KEY);
+    ck_assert_int_eq(reply->type, REDIS_REPLY_NIL);
+    freeReplyObject(reply);
+}
+END_TEST
+
+/* A key that has run out is as good as none, though it may still lie in memory. */
+START_TEST(test_expired)
+{
+    DO("SET %s theirs PX 1", KEY);
+    while (run_integer("PTTL %s", KEY) != -2) {
+    }
+    ck_assert_int_eq(call(SCRIPT_REFRESH, "theirs", 30000, 0).verdict, -1);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, "theirs", 30000, 0).verdict, -1);
+    ck_assert_int_eq(call(SCRIPT_LOCK, "mine", 30000, 1).verdict, 1);
+}
+END_TEST
+
+START_TEST(test_fences_are_blocks)
+{
+    long long first = call(SCRIPT_LOCK, "mine", 30000, 1000000).number;
+    long long second = call(SCRIPT_REFRESH, "mine", 30000, 5).number;
+
+    ck_assert_int_ge(second, first + 1000000);
+    ck_assert_int_ge(call(SCRIPT_LOCK, "mine", 30000, 1).number, second + 5);
+    ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 30000, 0).number, 0);
+    /* Every name has the same counter. */
+    ck_assert_int_eq(run_integer("PTTL %s", FENCE), -1);
+}
+END_TEST
+
+START_TEST(test_fences_grow_when_all_is_lost)
+{
+    long long before = call(SCRIPT_LOCK, "mine", 30000, 1).number;
+
+    DO("FLUSHALL");
+    /* The next millisecond of Redis's clock; the block was smaller than what that is worth. */
+    redisReply *time = run("TIME");
+    char second[32], micros[32];
+    snprintf(second, sizeof(second), "%s", time->element[0]->str);
+    snprintf(micros, sizeof(micros), "%s", time->element[1]->str);
+    freeReplyObject(time);
+    long long ms = atoll(second) * 1000 + atoll(micros) / 1000, now_ms;
+    do {
+        time = run("TIME");
+        now_ms = atoll(time->element[0]->str) * 1000 + atoll(time->element[1]->str) / 1000;
+        freeReplyObject(time);
+    } while (now_ms == ms);
+    long long after = call(SCRIPT_LOCK, "mine", 30000, 1).number;
+    ck_assert_int_gt(after, before);
+    ck_assert_int_ge(after, (now_ms - 1577836800000) * 8192);
+}
+END_TEST
+
+START_TEST(test_counter_in_the_future)
+{
+    DO("SET %s 8000000000000001", FENCE);
+    ck_assert_int_eq(call(SCRIPT_LOCK, "mine", 30000, 10).number, 8000000000000001);
+    ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 30000, 10).number, 8000000000000011);
+    ck_assert_int_eq(run_integer("GET %s", FENCE), 8000000000000021);
+}
+END_TEST
+
+static const char *const bad_counters[] = {
+    "9007199254740991", "9007199254740990", "1e300", "inf", "nan", "-5", "1.5", "text", "",
+};
+
+/* No lock without a fence; but what is held stays held. */
+START_TEST(test_counter_of_no_use)
+{
+    DO("SET %s %s", FENCE, bad_counters[_i]);
+    struct said said = call(SCRIPT_LOCK, "mine", 30000, 10);
+    ck_assert_int_eq(said.verdict, 99);
+    ck_assert_ptr_nonnull(strstr(said.error, "the counter of fences is not usable"));
+    ck_assert_int_eq(run_integer("EXISTS %s", KEY), 0);
+
+    DO("SET %s mine PX 1000", KEY);
+    said = call(SCRIPT_REFRESH, "mine", 30000, 10);
+    ck_assert_int_eq(said.verdict, 1);
+    ck_assert_int_eq(said.number, 0);
+    ck_assert_int_gt(run_integer("PTTL %s", KEY), 1000);
+}
+END_TEST
+
+START_TEST(test_counter_of_another_type)
+{
+    DO("HSET %s field value", FENCE);
+    ck_assert_int_eq(call(SCRIPT_LOCK, "mine", 30000, 10).verdict, 99);
+    ck_assert_int_eq(run_integer("EXISTS %s", KEY), 0);
+    DO("SET %s mine PX 1000", KEY);
+    struct said said = call(SCRIPT_REFRESH, "mine", 30000, 10);
+    ck_assert_int_eq(said.verdict, 1);
+    ck_assert_int_eq(said.number, 0);
+}
+END_TEST
+
+START_TEST(test_memory_is_full)
+{
+    DO("SET %s mine PX 1000", KEY);
+    DO("CONFIG SET maxmemory 1");
+    ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 30000, 10).verdict, 1);
+    ck_assert_int_gt(run_integer("PTTL %s", KEY), 1000);
+    ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 1000, 10).verdict, 1); /* nothing to lengthen */
+    ck_assert_int_eq(call(SCRIPT_LOCK, "theirs", 30000, 1).verdict, 0);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, "mine", 0, 0).verdict, 1);
+    struct said said = call(SCRIPT_LOCK, "mine", 30000, 1);
+    ck_assert_ptr_nonnull(strstr(said.error, "OOM"));
+    ck_assert_int_eq(run_integer("EXISTS %s", KEY), 0);
+}
+END_TEST
+
+/* A replica's data may be old. Whatever lies there, none of the scripts gives an answer. */
+START_TEST(test_replica)
+{
+    static const enum before befores[] = {ABSENT, OURS, OURS_LONG, OTHERS, OTHERS_FOR_EVER};
+
+    for (size_t i = 0; i < sizeof(befores) / sizeof(befores[0]); i++) {
+        DO("REPLICAOF NO ONE");
+        prepare(befores[i]);
+        DO("REPLICAOF 127.0.0.1 1");
+        for (int script = 0; script < N_SCRIPTS; script++) {
+            struct said said = call((enum script_name)script, "mine", 30000, 1);
+
+            ck_assert_int_eq(said.verdict, 99);
+            ck_assert_ptr_nonnull(strstr(said.error, "READONLY"));
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_no_comments_are_sent)
+{
+    struct script table[N_SCRIPTS];
+
+    script_table(table);
+    for (int i = 0; i < N_SCRIPTS; i++) {
+        ck_assert_uint_eq(strlen(table[i].text), table[i].text_len);
+        ck_assert_ptr_null(strstr(table[i].text, "SPDX"));
+        ck_assert_str_eq(table[i].digest, "");
+    }
+}
+END_TEST
+
+Suite *test_script_suite(void);
+Suite *test_script_suite(void)
+{
+    Suite *suite = suite_create("script");
+    TCase *tcase = tcase_create("redis");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 30);
+    tcase_add_loop_test(tcase, test_each_row, 0, sizeof(rows) / sizeof(rows[0]));
+    tcase_add_test(tcase, test_a_lock_is_a_plain_string);
+    tcase_add_test(tcase, test_expired);
+    tcase_add_test(tcase, test_fences_are_blocks);
+    tcase_add_test(tcase, test_fences_grow_when_all_is_lost);
+    tcase_add_test(tcase, test_counter_in_the_future);
+    tcase_add_loop_test(tcase, test_counter_of_no_use, 0, sizeof(bad_counters) / sizeof(bad_counters[0]));
+    tcase_add_test(tcase, test_counter_of_another_type);
+    tcase_add_test(tcase, test_memory_is_full);
+    tcase_add_test(tcase, test_replica);
+    suite_add_tcase(suite, tcase);
+
+    tcase = tcase_create("table");
+    tcase_add_test(tcase, test_no_comments_are_sent);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

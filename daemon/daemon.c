@@ -206,7 +206,8 @@ static void daemon_warn_fixed(const struct config *old, const struct config *new
     if (daemon_differs(old->lease_prefix, new->lease_prefix))
         log_warning("reload: [lease] prefix changes take effect at the next start");
     if (old->redis_port != new->redis_port || old->redis_db != new->redis_db ||
-        daemon_differs(old->redis_unix_path, new->redis_unix_path) || daemon_differs(old->redis_host, new->redis_host))
+        daemon_differs(old->redis_unix_path, new->redis_unix_path) ||
+        daemon_differs(old->redis_host, new->redis_host))
         log_warning("reload: [redis] url changes take effect at the next start");
 }
 
@@ -228,7 +229,8 @@ static void daemon_reload(struct daemon *daemon)
     peers_reconfigure(&daemon->peers, &peers_config);
     struct link_config link_config = daemon_link_config(daemon);
     link_reconfigure(daemon->link, &link_config);
-    engine_post(daemon->engine, &(struct event){.kind = EV_SETTINGS, .settings = daemon_broker_settings(config)});
+    engine_post(daemon->engine,
+                &(struct event){.kind = EV_SETTINGS, .settings = daemon_broker_settings(config)});
     log_notice("reloaded");
     notify_ready();
 }
@@ -334,8 +336,8 @@ static int daemon_open_listener(struct daemon *daemon)
         .backlog = (int)config->listen_backlog,
     };
     char error[LISTENER_ERROR_CAP];
-    int r = listener_open(&daemon->listener, &daemon->loop, &listener_config, daemon_on_connection, &daemon->peers,
-                          error);
+    int r = listener_open(&daemon->listener, &daemon->loop, &listener_config, daemon_on_connection,
+                          &daemon->peers, error);
     if (r < 0)
         log_error("%s", error);
     return r;

@@ -33,7 +33,8 @@ struct engine_sinks {
 };
 
 /* 0 or -errno. The loop, the broker and what the sinks point to must outlive the engine. */
-int engine_open(struct engine **ret, uv_loop_t *loop, struct broker *broker, const struct engine_sinks *sinks);
+int engine_open(struct engine **ret, uv_loop_t *loop, struct broker *broker,
+                const struct engine_sinks *sinks);
 
 /* Begins to close the engine's handles; the memory goes when the loop has closed them. */
 void engine_close(struct engine *engine);

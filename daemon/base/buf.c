@@ -62,7 +62,7 @@ char *buf_reserve(struct buf *buf, size_t room)
         cap = cap < BUF_CAP_MIN ? BUF_CAP_MIN : cap;
         cap = cap < needed ? needed : cap;
         char *data = alloc_bytes(cap);
-        if (buf->len > 0) {
+        if (buf->data != NULL) {
             memcpy(data, buf->data + buf->start, buf->len);
         }
         free(buf->data);

@@ -85,7 +85,8 @@ void attempt_settle(struct broker *broker, struct key *key)
         key->lease->may_be_set = true;
         broker->stats->attempts_timed_out++;
     }
-    attempt_failed(broker, key, ANSWER_UNKNOWN, -1, attempt->is_sent ? "no answer in time" : "not connected in time");
+    attempt_failed(broker, key, ANSWER_UNKNOWN, -1,
+                   attempt->is_sent ? "no answer in time" : "not connected in time");
 }
 
 static void attempt_send(struct broker *broker, struct key *key)

@@ -112,7 +112,8 @@ void broker_audit(const struct broker *broker)
     assert(n_keys == broker->stats->keys);
     assert(n_held == broker->stats->leases_held);
     assert(n_waiting == broker->stats->claims_waiting);
-    for (const struct claimant *claimant = broker->claimants; claimant != NULL; claimant = claimant->hh.next) {
+    for (const struct claimant *claimant = broker->claimants; claimant != NULL;
+         claimant = claimant->hh.next) {
         audit_claimant(claimant);
         n_claims += HASH_COUNT(claimant->claims);
     }

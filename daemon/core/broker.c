@@ -58,13 +58,15 @@ static struct claimant *broker_get_claimant(struct broker *broker, uint64_t peer
     return claimant;
 }
 
-static struct fx_reply *broker_refuse(struct broker *broker, const struct ev_request *from, enum refusal refusal)
+static struct fx_reply *broker_refuse(struct broker *broker, const struct ev_request *from,
+                                      enum refusal refusal)
 {
     return emit_refused(broker, from->peer_id, from->request_id, refusal, from->key, from->key_len);
 }
 
 /* Why the limits do not allow another claim; NULL if they do. */
-static const char *broker_limit_for(const struct broker *broker, const struct claimant *claimant, uint32_t user_id)
+static const char *broker_limit_for(const struct broker *broker, const struct claimant *claimant,
+                                    uint32_t user_id)
 {
     const struct user *user;
     HASH_FIND(hh, broker->users, &user_id, sizeof(user_id), user);
@@ -136,7 +138,9 @@ static struct key *broker_find_grant(struct broker *broker, const struct ev_requ
     if (is_mine)
         broker_refuse_not_held(broker, from, ENDING_STALE_FENCE);
     else
-        broker_refuse_not_held(broker, from, claimant == NULL ? ENDING_NEVER : claimant_recall(claimant, from->key, from->key_len));
+        broker_refuse_not_held(broker, from,
+                               claimant == NULL ? ENDING_NEVER
+                                                : claimant_recall(claimant, from->key, from->key_len));
     return NULL;
 }
 
@@ -192,7 +196,8 @@ static void broker_on_cancel(struct broker *broker, const struct ev_cancel *aske
     struct claimant *claimant = broker_find_claimant(broker, asked->from.peer_id);
     struct key *key = key_find(broker, asked->from.key, asked->from.key_len);
     struct claim *claim = claimant != NULL && key != NULL ? claimant_find_claim(claimant, key) : NULL;
-    bool is_there = claim != NULL && claim->state == CLAIM_WAITING && claim->request_id == asked->target_request_id;
+    bool is_there =
+        claim != NULL && claim->state == CLAIM_WAITING && claim->request_id == asked->target_request_id;
     if (is_there)
         key_refuse_claim(broker, claim, REFUSED_CANCELLED);
     emit_cancelled(broker, &asked->from, is_there);
@@ -216,7 +221,8 @@ static void broker_on_force(struct broker *broker, const struct ev_request *from
         emit_query(broker, FX_FORCE, from);
         return;
     }
-    struct departure departure = {.peer_id = from->peer_id, .request_id = from->request_id, .is_forced = true};
+    struct departure departure = {
+        .peer_id = from->peer_id, .request_id = from->request_id, .is_forced = true};
     if (key->grant != NULL) {
         if (key->grant->state == CLAIM_GRANTED)
             emit_notice(broker, FX_LOST, key->grant, ENDING_FORCED);

@@ -18,7 +18,8 @@ enum {
 
 static_assert((int)ENDING_SHUTDOWN <= (int)ENDING_BITS, "an ending must fit its four bits");
 
-struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked, int64_t now_ms)
+struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked,
+                        int64_t now_ms)
 {
     struct claim *claim = alloc_bytes(sizeof(*claim) + asked->note_len);
     *claim = (struct claim){
@@ -80,7 +81,8 @@ void claimant_remember(struct claimant *claimant, const char *key, size_t key_le
 {
     uint64_t mark = claimant_key_mark(key, key_len);
     if (claimant->n_endings > 0) {
-        uint64_t *newest = &claimant->endings[(claimant->endings_at + claimant->endings_cap - 1) % claimant->endings_cap];
+        uint64_t *newest =
+            &claimant->endings[(claimant->endings_at + claimant->endings_cap - 1) % claimant->endings_cap];
         if ((*newest & ~(uint64_t)ENDING_BITS) == mark) { /* the loop that locks one key again and again */
             *newest = mark | (uint64_t)ending;
             return;
@@ -97,7 +99,8 @@ enum ending claimant_recall(const struct claimant *claimant, const char *key, si
 {
     uint64_t mark = claimant_key_mark(key, key_len);
     for (uint32_t back = 1; back <= claimant->n_endings; back++) {
-        uint64_t entry = claimant->endings[(claimant->endings_at + claimant->endings_cap - back) % claimant->endings_cap];
+        uint64_t entry =
+            claimant->endings[(claimant->endings_at + claimant->endings_cap - back) % claimant->endings_cap];
         if ((entry & ~(uint64_t)ENDING_BITS) == mark)
             return (enum ending)(entry & ENDING_BITS);
     }

@@ -34,15 +34,16 @@ struct claim {
     enum claim_state state;
 
     int64_t asked_at_ms;
-    int64_t ttl_ms, wait_ms, retry_interval_ms, retry_max, attempt_timeout_ms, max_hold_ms; /* as in ev_claim */
+    int64_t ttl_ms, wait_ms, retry_interval_ms, retry_max, attempt_timeout_ms,
+        max_hold_ms; /* as in ev_claim */
     bool fail_fast, auto_refresh;
-    int64_t n_attempts;  /* that failed while it waited */
+    int64_t n_attempts; /* that failed while it waited */
     struct timer timer; /* WAITING: when wait_ms is over */
 
-    int64_t granted_at_ms, fence;  /* GRANTED, REVOKED */
-    int64_t hold_until_ms;         /* GRANTED: by max_hold_ms; INT64_MAX: no end */
-    int64_t ttl_until_ms;          /* GRANTED without auto_refresh; INT64_MAX: no end */
-    enum ending ending;            /* REVOKED: what its peer was told */
+    int64_t granted_at_ms, fence; /* GRANTED, REVOKED */
+    int64_t hold_until_ms;        /* GRANTED: by max_hold_ms; INT64_MAX: no end */
+    int64_t ttl_until_ms;         /* GRANTED without auto_refresh; INT64_MAX: no end */
+    enum ending ending;           /* REVOKED: what its peer was told */
 
     struct claim *prev, *next; /* in key->waiting */
     UT_hash_handle hh;         /* in claimant->claims, by key */
@@ -67,10 +68,12 @@ struct claimant {
 };
 
 /* The new claim is in the claimant's table, not yet in the key's queue. */
-struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked, int64_t now_ms);
+struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked,
+                        int64_t now_ms);
 /* Takes it out of its claimant's table; must be in no queue and have no timer set. Returns NULL. */
 struct claim *claim_free(struct claim *claim);
 
 struct claim *claimant_find_claim(struct claimant *claimant, const struct key *key);
 void claimant_remember(struct claimant *claimant, const char *key, size_t key_len, enum ending ending);
-enum ending claimant_recall(const struct claimant *claimant, const char *key, size_t key_len); /* ENDING_NEVER if nothing */
+enum ending claimant_recall(const struct claimant *claimant, const char *key,
+                            size_t key_len); /* ENDING_NEVER if nothing */

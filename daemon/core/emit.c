@@ -80,8 +80,8 @@ void emit_granted(struct broker *broker, const struct claim *claim, const struct
 
 void emit_departed(struct broker *broker, const struct key *key, const struct departure *departure)
 {
-    struct fx_reply *reply = emit_reply(broker, departure->is_forced ? FX_FORCED : FX_UNLOCKED, departure->peer_id,
-                                        departure->request_id, key->name, key->name_len);
+    struct fx_reply *reply = emit_reply(broker, departure->is_forced ? FX_FORCED : FX_UNLOCKED,
+                                        departure->peer_id, departure->request_id, key->name, key->name_len);
     if (reply == NULL)
         return;
     reply->fence = departure->fence;
@@ -107,7 +107,8 @@ void emit_cancelled(struct broker *broker, const struct ev_request *from, bool c
         reply->cancelled = cancelled;
 }
 
-void emit_inspected(struct broker *broker, const struct ev_request *from, bool elsewhere, int64_t remaining_ms)
+void emit_inspected(struct broker *broker, const struct ev_request *from, bool elsewhere,
+                    int64_t remaining_ms)
 {
     struct fx_reply *reply =
         emit_reply(broker, FX_INSPECTED, from->peer_id, from->request_id, from->key, from->key_len);
@@ -127,8 +128,8 @@ void emit_echoed(struct broker *broker, const struct ev_request *from)
     emit_reply(broker, FX_ECHOED, from->peer_id, from->request_id, NULL, 0);
 }
 
-struct fx_reply *emit_refused(struct broker *broker, uint64_t peer_id, uint64_t request_id, enum refusal refusal,
-                              const char *key, size_t key_len)
+struct fx_reply *emit_refused(struct broker *broker, uint64_t peer_id, uint64_t request_id,
+                              enum refusal refusal, const char *key, size_t key_len)
 {
     static struct fx_reply nobody; /* takes what the caller fills in when nobody waits */
     struct fx_reply *reply = emit_reply(broker, FX_REFUSED, peer_id, request_id, key, key_len);

@@ -105,8 +105,8 @@ struct ev_outcome {
 
 struct ev_queried {
     struct ev_request from;
-    bool was_force;     /* it answers FORCE, not QUERY */
-    enum answer answer; /* TAKEN: somebody has it; GONE; or a failure as above; OURS: FORCE deleted it */
+    bool was_force;       /* it answers FORCE, not QUERY */
+    enum answer answer;   /* TAKEN: somebody has it; GONE; or a failure as above; OURS: FORCE deleted it */
     int64_t remaining_ms; /* TAKEN: -1 if the key has no expiry */
     const char *text;
 };
@@ -124,10 +124,10 @@ struct ev_link {
 
 /* What the configuration says about the core; also applied while running. */
 struct broker_settings {
-    int64_t renew_fraction;    /* renew every ttl / this */
-    int64_t drift_per_10k;     /* of the ttl, how far two clocks may drift apart meanwhile: 100 is 1% */
-    int64_t redis_timeout_ms;  /* how long an unlock waits for Redis; bound for one renewal */
-    size_t held_per_peer_max;  /* grants and claims together */
+    int64_t renew_fraction;   /* renew every ttl / this */
+    int64_t drift_per_10k;    /* of the ttl, how far two clocks may drift apart meanwhile: 100 is 1% */
+    int64_t redis_timeout_ms; /* how long an unlock waits for Redis; bound for one renewal */
+    size_t held_per_peer_max; /* grants and claims together */
     size_t waiting_per_peer_max;
     size_t locks_per_user_max; /* grants and claims of all its peers */
 };

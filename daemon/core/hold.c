@@ -143,7 +143,8 @@ static void hold_settle_grant(struct broker *broker, struct key *key)
         key_revoke(broker, key, ENDING_MAX_HOLD);
     } else if (broker->now_ms >= claim->ttl_until_ms) {
         key_revoke(broker, key, ENDING_TTL);
-    } else if (claim->auto_refresh && !key->lease->risk_told && broker->now_ms >= key->lease->times.risk_at_ms) {
+    } else if (claim->auto_refresh && !key->lease->risk_told &&
+               broker->now_ms >= key->lease->times.risk_at_ms) {
         key->lease->risk_told = true;
         emit_notice(broker, FX_AT_RISK, claim, 0);
     }

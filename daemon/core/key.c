@@ -102,14 +102,15 @@ static int64_t key_remaining(const struct broker *broker, const struct key *key)
 void key_refuse_claim(struct broker *broker, struct claim *claim, enum refusal refusal)
 {
     struct key *key = claim->key;
-    struct fx_reply *reply = emit_refused(broker, claim->claimant->id, claim->request_id, refusal, key->name, key->name_len);
+    struct fx_reply *reply =
+        emit_refused(broker, claim->claimant->id, claim->request_id, refusal, key->name, key->name_len);
     if (refusal == REFUSED_HELD)
         reply->remaining_ms = key_remaining(broker, key);
     if (refusal == REFUSED_TIMEOUT || refusal == REFUSED_UNAVAILABLE) {
         if (key->last_error[0] != '\0')
             reply->last_error = key->last_error;
         else if (key->grant == NULL && key->attempt.is_open && claim->n_attempts == 0)
-            reply->last_error = "no answer yet";
+            reply->last_error = key->attempt.is_sent ? "no answer in time" : "not connected in time";
     }
     key_drop_claim(broker, claim);
 }
@@ -126,7 +127,8 @@ static void key_grant_head(struct broker *broker, struct key *key)
     claim->state = CLAIM_GRANTED;
     claim->fence = lease->fence_next++;
     claim->granted_at_ms = broker->now_ms;
-    claim->hold_until_ms = claim->max_hold_ms == FOREVER ? DEADLINE_NEVER : broker->now_ms + claim->max_hold_ms;
+    claim->hold_until_ms =
+        claim->max_hold_ms == FOREVER ? DEADLINE_NEVER : broker->now_ms + claim->max_hold_ms;
     claim->ttl_until_ms = claim->auto_refresh ? DEADLINE_NEVER : broker->now_ms + claim->ttl_ms;
     if (key->vacant_since_ms >= 0)
         broker->stats->handovers++;

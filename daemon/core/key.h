@@ -53,10 +53,10 @@ struct key {
     struct refresh *refreshes; /* only while there is a grant */
 
     struct attempt attempt;
-    int64_t attempt_at_ms;     /* the next attempt not before this */
-    int64_t other_until_ms;    /* when the lease of another host would end, as last heard; 0: not heard */
-    int64_t vacant_since_ms;   /* when the last grant on the present lease ended; -1: there was none */
-    char last_error[65];       /* of the last attempt; "": it was answered, with yes or no */
+    int64_t attempt_at_ms;   /* the next attempt not before this */
+    int64_t other_until_ms;  /* when the lease of another host would end, as last heard; 0: not heard */
+    int64_t vacant_since_ms; /* when the last grant on the present lease ended; -1: there was none */
+    char last_error[65];     /* of the last attempt; "": it was answered, with yes or no */
 
     struct timer timer; /* the next instant at which key_settle() would find something to do */
     UT_hash_handle hh;  /* in broker->keys, by name */

@@ -29,7 +29,8 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count)
     lease->fence_block = count;
 }
 
-void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms, int64_t ttl_ms)
+void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
+                   int64_t ttl_ms)
 {
     /* Spreads neighbouring ids far apart (Knuth's multiplier), so that leases that were taken together are
      * not renewed together. */

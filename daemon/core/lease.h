@@ -54,9 +54,9 @@ struct lease {
 
     /* HELD */
     struct lease_times times;
-    bool risk_told;                  /* its holder has been told at_risk */
-    int64_t fence_next, fence_end;   /* the fences reserved for its grants, end excluded */
-    int64_t fence_block;             /* size of that block when it was new */
+    bool risk_told;                /* its holder has been told at_risk */
+    int64_t fence_next, fence_end; /* the fences reserved for its grants, end excluded */
+    int64_t fence_block;           /* size of that block when it was new */
 
     /* HELD: the renewal; LEAVING: the release */
     struct op op;
@@ -83,7 +83,8 @@ int64_t lease_fences_wanted(const struct lease *lease);
 void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
 
 /* Takes in Redis's word that the key is ours, by a command sent and with a ttl as given. */
-void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms, int64_t ttl_ms);
+void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
+                   int64_t ttl_ms);
 
 /* Notes that a command is leaving which may keep the key alive for its ttl. */
 void lease_note_sent(struct lease *lease, const struct broker_settings *settings, int64_t now_ms);

@@ -23,10 +23,10 @@ struct broker {
     struct stats *stats;
     int64_t now_ms; /* of the event being looked at */
 
-    struct key *keys;     /* by name */
-    struct lease *leases; /* by id, LEAVING ones too */
-    struct claimant *claimants;   /* by id; only those that have claimed something */
-    struct user *users;   /* by id; only those that have claims */
+    struct key *keys;           /* by name */
+    struct lease *leases;       /* by id, LEAVING ones too */
+    struct claimant *claimants; /* by id; only those that have claimed something */
+    struct user *users;         /* by id; only those that have claims */
     struct heap timers;
 
     struct effects effects;

@@ -31,8 +31,8 @@ static int64_t timing_tick(int64_t ttl_ms)
     return tick_ms < 1 ? 1 : tick_ms < tick_ms_max ? tick_ms : tick_ms_max;
 }
 
-struct lease_times timing_confirmed(const struct broker_settings *settings, int64_t sent_at_ms, int64_t ttl_ms,
-                                    uint64_t spread)
+struct lease_times timing_confirmed(const struct broker_settings *settings, int64_t sent_at_ms,
+                                    int64_t ttl_ms, uint64_t spread)
 {
     int64_t margin_ms = timing_margin(settings, ttl_ms);
     int64_t period_ms = ttl_ms / settings->renew_fraction;

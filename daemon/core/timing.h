@@ -32,8 +32,8 @@ struct lease_times {
 };
 
 /* `spread` is any number, the lease's own: it decides where in the window its renewals fall. */
-struct lease_times timing_confirmed(const struct broker_settings *settings, int64_t sent_at_ms, int64_t ttl_ms,
-                                    uint64_t spread);
+struct lease_times timing_confirmed(const struct broker_settings *settings, int64_t sent_at_ms,
+                                    int64_t ttl_ms, uint64_t spread);
 
 /* Takes in a later confirmation. Redis's expiry is only ever lengthened, so of each instant the later
  * one counts, whatever ttl the commands carried; the next renewal goes by the newer command alone. */

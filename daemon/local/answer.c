@@ -14,7 +14,8 @@
 
 enum { ANSWER_ROOM = 1280 }; /* for all of a message but its key and id */
 
-#define SAME_CODE(name) static_assert((int)REFUSED_##name == (int)WIRE_##name, "the core's refusals are the wire's codes")
+#define SAME_CODE(name) \
+    static_assert((int)REFUSED_##name == (int)WIRE_##name, "the core's refusals are the wire's codes")
 SAME_CODE(HELD);
 SAME_CODE(NOT_HELD);
 SAME_CODE(TIMEOUT);
@@ -25,15 +26,9 @@ SAME_CODE(CANCELLED);
 SAME_CODE(SHUTTING_DOWN);
 
 static const char *const answer_endings[] = {
-    [ENDING_NEVER] = "never",
-    [ENDING_RELEASED] = "released",
-    [ENDING_STALE_FENCE] = "stale_fence",
-    [ENDING_EXPIRED] = "expired",
-    [ENDING_TAKEN] = "taken",
-    [ENDING_DELETED] = "deleted",
-    [ENDING_MAX_HOLD] = "max_hold",
-    [ENDING_TTL] = "ttl",
-    [ENDING_FORCED] = "forced",
+    [ENDING_NEVER] = "never",       [ENDING_RELEASED] = "released", [ENDING_STALE_FENCE] = "stale_fence",
+    [ENDING_EXPIRED] = "expired",   [ENDING_TAKEN] = "taken",       [ENDING_DELETED] = "deleted",
+    [ENDING_MAX_HOLD] = "max_hold", [ENDING_TTL] = "ttl",           [ENDING_FORCED] = "forced",
     [ENDING_SHUTDOWN] = "shutdown",
 };
 

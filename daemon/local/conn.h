@@ -81,7 +81,8 @@ void conn_set_flush(struct conn_set *set);
 
 /* Takes the next connection off a listening pipe, into memory that stays the owner's, zeroed. 0, or
  * -errno, in which case on_closed comes if and only if ret_closing is set. */
-int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void *ctx, bool *ret_closing) MUST_CHECK;
+int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void *ctx,
+              bool *ret_closing) MUST_CHECK;
 
 /* The buffer to print to; conn_printed() afterwards. Printing to a connection that is closing is
  * allowed, and lost. */

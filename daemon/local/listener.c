@@ -47,8 +47,9 @@ static int listener_lock(const char *path, char ret_error[LISTENER_ERROR_CAP])
         return listener_fail(ret_error, lock_path, "cannot open");
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return fd;
-    int r = errno == EWOULDBLOCK ? (errno = EADDRINUSE, listener_fail(ret_error, path, "another rlockd is running"))
-                                 : listener_fail(ret_error, lock_path, "cannot lock");
+    int r = errno == EWOULDBLOCK
+                ? (errno = EADDRINUSE, listener_fail(ret_error, path, "another rlockd is running"))
+                : listener_fail(ret_error, lock_path, "cannot lock");
     close(fd);
     return r;
 }

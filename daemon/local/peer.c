@@ -106,14 +106,15 @@ static uint64_t call_keep_request(const struct call *call)
     const struct message *message = call->message;
     if (call->rpc->is_notification)
         return 0;
-    return call_keep(call, (struct request_seed){
-                               .method = message->method,
-                               .canonical = call->rpc->canonical,
-                               .canonical_len = call->rpc->canonical_len,
-                               .key = {message->key, message->key != NULL ? message->key_len : 0},
-                               .after = {message->after, message->after != NULL ? message->after_len : 0},
-                               .limit = message->limit,
-                           })
+    return call_keep(call,
+                     (struct request_seed){
+                         .method = message->method,
+                         .canonical = call->rpc->canonical,
+                         .canonical_len = call->rpc->canonical_len,
+                         .key = {message->key, message->key != NULL ? message->key_len : 0},
+                         .after = {message->after, message->after != NULL ? message->after_len : 0},
+                         .limit = message->limit,
+                     })
         ->id;
 }
 
@@ -174,10 +175,11 @@ static void handle_lock(const struct call *call)
 
 static void handle_unlock(const struct call *call)
 {
-    call_post(call, &(struct event){
-                        .kind = EV_UNLOCK,
-                        .unlock = {.from = call_from(call, call_keep_request(call)), .fence = call->message->fence},
-                    });
+    call_post(call,
+              &(struct event){
+                  .kind = EV_UNLOCK,
+                  .unlock = {.from = call_from(call, call_keep_request(call)), .fence = call->message->fence},
+              });
 }
 
 static void handle_refresh(const struct call *call)
@@ -214,7 +216,8 @@ static void handle_cancel(const struct call *call)
 static void handle_inspect(const struct call *call)
 {
     if (!call->rpc->is_notification)
-        call_post(call, &(struct event){.kind = EV_INSPECT, .inspect = call_from(call, call_keep_request(call))});
+        call_post(call,
+                  &(struct event){.kind = EV_INSPECT, .inspect = call_from(call, call_keep_request(call))});
 }
 
 /* For root and the daemon's own user: it takes a lock away from whoever believes to have it. */
@@ -228,7 +231,8 @@ static void handle_force_unlock(const struct call *call)
         return;
     }
     log_notice("force_unlock of \"%s\" by pid %d, uid %u",
-               text_safe(call->message->key, call->message->key_len, safe), (int)creds->pid, (unsigned)creds->uid);
+               text_safe(call->message->key, call->message->key_len, safe), (int)creds->pid,
+               (unsigned)creds->uid);
     call_post(call, &(struct event){.kind = EV_FORCE, .force = call_from(call, call_keep_request(call))});
 }
 
@@ -346,7 +350,8 @@ static void peer_on_end(void *ctx, enum conn_end why)
     }
     if (why == CONN_END_TOO_LONG || why == CONN_END_OVERFLOW) {
         peer->peers->stats->connections_dropped++;
-        log_info("client pid %d, uid %u dropped: %s", (int)peer->conn.creds.pid, (unsigned)peer->conn.creds.uid,
+        log_info("client pid %d, uid %u dropped: %s", (int)peer->conn.creds.pid,
+                 (unsigned)peer->conn.creds.uid,
                  why == CONN_END_TOO_LONG ? "a line exceeds limits.line" : "it does not read its replies");
     }
     peer_post_gone(peer);
@@ -390,7 +395,8 @@ void peers_init(struct peers *peers, uv_loop_t *loop)
         .on_closed = peer_on_closed,
     };
     peers->started_at_ms = clock_now_ms();
-    conn_set_init(&peers->conns, loop, &sinks, (size_t)peers->config.line_max, (size_t)peers->config.output_max);
+    conn_set_init(&peers->conns, loop, &sinks, (size_t)peers->config.line_max,
+                  (size_t)peers->config.output_max);
 }
 
 void peers_reconfigure(struct peers *peers, const struct peers_config *config)

@@ -16,9 +16,9 @@ struct peer;
 
 struct batch {
     struct peer *peer;
-    struct buf out;    /* its answers so far, with commas between them */
-    size_t n_pending;  /* calls without an answer yet */
-    bool is_open;      /* its line is still being read */
+    struct buf out;            /* its answers so far, with commas between them */
+    size_t n_pending;          /* calls without an answer yet */
+    bool is_open;              /* its line is still being read */
     struct batch *prev, *next; /* in peer->batches */
 };
 
@@ -31,8 +31,8 @@ struct request_text {
 struct request {
     uint64_t id; /* never reused */
     struct peer *peer;
-    struct batch *batch; /* NULL: answered on a line of its own */
-    enum method method;  /* 0: no request of ours, to be answered with `error` */
+    struct batch *batch;           /* NULL: answered on a line of its own */
+    enum method method;            /* 0: no request of ours, to be answered with `error` */
     enum wire_error error;         /* 0: none; else the answer is this, with `fault` */
     struct request_text wire_id;   /* as it stood in the line; bytes NULL: null */
     struct request_text canonical; /* tells whether two ids are the same; len 0: it has no name */

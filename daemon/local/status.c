@@ -105,7 +105,8 @@ static bool status_is_held(const struct key *key)
     return key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD;
 }
 
-static void status_print_waiting(struct buf *out, const struct peers *peers, const struct key *key, int64_t now_ms)
+static void status_print_waiting(struct buf *out, const struct peers *peers, const struct key *key,
+                                 int64_t now_ms)
 {
     const struct claim *claim;
     int n_printed = 0;
@@ -150,7 +151,8 @@ static void status_print_key(struct buf *out, const struct peers *peers, const s
     status_close(out, &print);
 }
 
-void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers *peers, const struct fx_reply *reply)
+void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers *peers,
+                          const struct fx_reply *reply)
 {
     const struct key *key = broker_find(peers->broker, reply->key, reply->key_len);
     struct message_key shown = {.key = reply->key, .key_len = reply->key_len, .lease_remaining_ms = -1};
@@ -194,7 +196,8 @@ static bool status_is_listed(const struct key *key, const struct request *reques
 }
 
 /* Returns how many there are; the array is the caller's to free. */
-static size_t status_collect(const struct broker *broker, const struct request *request, const struct key ***ret)
+static size_t status_collect(const struct broker *broker, const struct request *request,
+                             const struct key ***ret)
 {
     const struct key **list = NULL;
     size_t len = 0, cap = 0;
@@ -220,7 +223,8 @@ static const char *status_state(const struct key *key, int64_t now_ms)
     return key->other_until_ms > now_ms ? "elsewhere" : "acquiring";
 }
 
-void status_print_list(struct buf *out, struct rpc_id id, const struct peers *peers, const struct request *request)
+void status_print_list(struct buf *out, struct rpc_id id, const struct peers *peers,
+                       const struct request *request)
 {
     const struct key **list;
     size_t len = status_collect(peers->broker, request, &list);
@@ -269,9 +273,9 @@ void status_print_stats(struct buf *out, struct rpc_id id, const struct peers *p
     struct print print = status_open(out);
     bool is_first = true;
     rpc_print_result_open(&print, id);
-#define STAT(name, kind, sentence)                 \
+#define STAT(name, kind, sentence)                \
     status_print_member(&print, is_first, #name); \
-    print_int(&print, (int64_t)stats.name);        \
+    print_int(&print, (int64_t)stats.name);       \
     is_first = false;
 #include "daemon/base/stats.def"
 #undef STAT

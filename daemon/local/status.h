@@ -10,7 +10,9 @@
 #include "daemon/local/peer.h"
 
 /* Each prints a whole response, without the newline. */
-void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers *peers, const struct fx_reply *reply);
-void status_print_list(struct buf *out, struct rpc_id id, const struct peers *peers, const struct request *request);
+void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers *peers,
+                          const struct fx_reply *reply);
+void status_print_list(struct buf *out, struct rpc_id id, const struct peers *peers,
+                       const struct request *request);
 void status_print_stats(struct buf *out, struct rpc_id id, const struct peers *peers);
 void status_print_hello(struct buf *out, struct rpc_id id, const struct peers *peers);

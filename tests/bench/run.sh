@@ -79,7 +79,7 @@ if awk '$4 != 0 { found = 1 } END { exit !found }' "$dir"/*.1 "$dir"/*."$clients
     exit 1
 fi
 
-line='%-44s %12s %12s %9s %9s\n'
+line='%-52s %12s %12s %9s %9s\n'
 # shellcheck disable=SC2059 # one format for all lines
 row() { printf "$line" "$@"; }
 

@@ -10,6 +10,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,19 +25,29 @@ static void link_stage_on_guard(uv_timer_t *timer)
                  link_stage.log);
 }
 
-static bool link_stage_on_command(void *ctx, struct fake_client *client, int argc, char **argv)
+static void link_stage_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void link_stage_log(const char *fmt, ...)
 {
     size_t len = strlen(link_stage.log);
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(link_stage.log + len, LINK_STAGE_LOG_CAP - len, fmt, args); /* what is too much is left out */
+    va_end(args);
+}
+
+static bool link_stage_on_command(void *ctx, struct fake_client *client, int argc, char **argv)
+{
     const struct link_stage_hook *hook = &link_stage.hook;
     const char *name = strcmp(argv[0], "CLIENT") == 0 ? argv[1] : argv[0];
 
     (void)ctx;
     link_stage.client = client;
-    len += (size_t)snprintf(link_stage.log + len, LINK_STAGE_LOG_CAP - len, "%d", fake_client_number(client));
+    link_stage_log("%d", fake_client_number(client));
     for (int i = 0; i < argc; i++) {
-        len += (size_t)snprintf(link_stage.log + len, LINK_STAGE_LOG_CAP - len, " %.20s", argv[i]);
+        link_stage_log(" %.20s", argv[i]);
     }
-    snprintf(link_stage.log + len, LINK_STAGE_LOG_CAP - len, "\n");
+    link_stage_log("\n");
     if (hook->command == NULL || strcmp(hook->command, name) != 0 ||
         (hook->client != 0 && hook->client != fake_client_number(client))) {
         return false;

@@ -23,6 +23,7 @@ proto/                        : proto/                                          
 daemon/base/                  : daemon/base/                                                    : uthash utlist xxhash
 daemon/core/                  : daemon/core/ daemon/base/(alloc|buf|err|heap|stats|table)\.     :
 daemon/local/(listener|conn)\. : daemon/local/(listener|conn)\. daemon/base/ proto/frame\.      : uv
+daemon/local/status\.         : daemon/local/ daemon/base/ daemon/core/ proto/(errors|message|print|rpc)\. : jansson
 daemon/local/                 : daemon/local/ daemon/base/ daemon/engine\. daemon/core/(broker|event|effect)\. proto/(errors|message|print|rpc)\. : jansson
 daemon/redis/store\.          : daemon/redis/ daemon/base/ daemon/engine\. daemon/core/(event|effect)\. : uuid
 daemon/redis/script\.         : daemon/redis/script\. daemon/base/ gen/                         :

@@ -260,7 +260,7 @@ END_TEST
 static void lease_risk_redis(void (*silence)(void), void (*speak)(void))
 {
     struct client *client = scene_client();
-    json_t *grant = client_call(client, "lock", "{'key':'k','ttl_ms':6000}");
+    json_t *grant = client_call(client, "lock", "{'key':'k','ttl_ms':4000}");
     int64_t fence = member_int(grant, "fence");
     int64_t valid_until_ms = member_int(grant, "valid_until_ms");
     json_t *safe;
@@ -271,7 +271,7 @@ static void lease_risk_redis(void (*silence)(void), void (*speak)(void))
     safe = client_expect_notice(client, "safe");
     ck_assert_int_eq(member_int(safe, "fence"), fence);
     ck_assert_int_gt(member_int(safe, "valid_until_ms"), valid_until_ms);
-    ck_assert_int_gt(probe_ttl_ms(scene.probe, "k"), 3000);
+    ck_assert_int_gt(probe_ttl_ms(scene.probe, "k"), 2000);
     client_call(client, "unlock", "{'key':'k'}");
     ck_assert_int_eq(scene_stat("lost"), 0);
     ck_assert_int_eq(scene_stat("safe"), 1);

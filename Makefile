@@ -32,8 +32,8 @@ CONFDIR     := /etc/rlockd
 # ---------------------------------------------------------------------------------------- sources
 
 DAEMON_SRC := $(sort $(wildcard daemon/*.c daemon/*/*.c))
-CLIENT_SRC := $(wildcard proto/client.c)
-RLOCK_SRC  := $(wildcard proto/rlock.c)
+CLIENT_SRC := $(sort $(wildcard proto/client*.c))
+RLOCK_SRC  := $(sort $(wildcard proto/rlock*.c))
 PROTO_SRC  := $(sort $(filter-out $(CLIENT_SRC) $(RLOCK_SRC),$(wildcard proto/*.c)))
 LIB_SRC    := $(wildcard tests/lib/*.c)
 SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
@@ -177,7 +177,7 @@ $(BUILD)/rlockd: $(call obj,daemon/main.c) $(INNER_OBJ)
 	$(call say,LINK)
 	$(Q)$(LINK) $(PKG_LIBS)
 
-$(BUILD)/runner: $(call obj,tests/runner.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ)
+$(BUILD)/runner: $(call obj,tests/runner.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ) $(if $(CLIENT_SRC),$(BUILD)/librlock.a)
 	$(call say,LINK)
 	$(Q)$(LINK) $(TEST_LIBS) $(PKG_LIBS)
 

@@ -104,6 +104,22 @@ static size_t print_sequence_len(const unsigned char *bytes, size_t len, uint32_
     return need;
 }
 
+bool print_is_utf8(const char *bytes, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
+
+    while (at < end) {
+        uint32_t point;
+        size_t sequence_len = print_sequence_len(at, (size_t)(end - at), &point);
+
+        if (sequence_len == 0) {
+            return false;
+        }
+        at += sequence_len;
+    }
+    return true;
+}
+
 /* \uXXXX, for one UTF-16 unit. */
 static void print_unit(struct print *print, uint32_t unit)
 {

@@ -31,7 +31,9 @@ void print_int(struct print *print, int64_t value);
  * sequence is written as U+FFFD, so that the result is valid JSON whatever comes in.
  */
 void print_string(struct print *print, const char *bytes, size_t len);
+/* Whether print_string() would replace nothing. */
+bool print_is_utf8(const char *bytes, size_t len);
 
-/* The same, of at most 64 bytes, and with everything outside printable ASCII as \uXXXX: for foreign
+/* As print_string(), of at most 64 bytes, and with everything outside printable ASCII as \uXXXX: for foreign
  * text inside messages of our own. Does not write the quotes. */
 void print_foreign(struct print *print, const char *bytes, size_t len);

@@ -93,7 +93,6 @@ static void attempt_send(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease != NULL ? key->lease : attempt_new_lease(broker, key);
     lease->ttl_ms = key->waiting->ttl_ms;
-    lease_note_sent(lease, &broker->settings, broker->now_ms);
     key->attempt.is_sent = true;
     key->attempt.op_id = ++broker->last_op_id;
     emit_command(broker, FX_ACQUIRE, lease, key->attempt.op_id, LEASE_FENCES_MIN);

@@ -462,6 +462,7 @@ struct broker *broker_free(struct broker *broker)
         free(claimant->endings);
         free(claimant);
     }
+    heap_deinit(&broker->timers); /* while those whose timers it lets go are there */
     struct user *user, *next_user;
     HASH_ITER (hh, broker->users, user, next_user) {
         HASH_DEL(broker->users, user);
@@ -481,7 +482,6 @@ struct broker *broker_free(struct broker *broker)
         free(key);
     }
     broker_empty_graveyard(broker);
-    heap_deinit(&broker->timers);
     free(broker->effects.list);
     free(broker);
     return NULL;

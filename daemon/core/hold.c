@@ -109,7 +109,6 @@ void hold_pursue(struct broker *broker, struct key *key)
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease->ttl_ms),
     };
-    lease_note_sent(lease, &broker->settings, broker->now_ms);
     emit_command(broker, FX_RENEW, lease, lease->op.id, lease_fences_wanted(lease));
 
     struct refresh *refresh;
@@ -263,5 +262,5 @@ void hold_answered(struct broker *broker, struct lease *lease, const struct ev_o
             hold_failed(broker, key, outcome);
         return;
     }
-    assert(!"an answer that the store knows and we do not");
+    assert(false && "an answer that the store knows and we do not");
 }

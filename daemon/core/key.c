@@ -55,6 +55,7 @@ static void key_end_claim(struct broker *broker, struct claim *claim)
 {
     struct user *user;
     HASH_FIND(hh, broker->users, &claim->user_id, sizeof(claim->user_id), user);
+    assert(user != NULL);
     if (--user->n_claims == 0) {
         HASH_DEL(broker->users, user);
         free(user);

@@ -41,10 +41,3 @@ void lease_confirm(struct lease *lease, const struct broker_settings *settings, 
     else
         lease->times = times;
 }
-
-void lease_note_sent(struct lease *lease, const struct broker_settings *settings, int64_t now_ms)
-{
-    int64_t over_at_ms = timing_confirmed(settings, now_ms, lease->ttl_ms, 0).gone_at_ms;
-    if (lease->over_at_ms < over_at_ms)
-        lease->over_at_ms = over_at_ms;
-}

@@ -63,7 +63,6 @@ struct lease {
     int64_t again_at_ms; /* not before: the next renewal or release after one that failed */
 
     /* LEAVING */
-    int64_t over_at_ms; /* no command of it that was ever sent can keep the key alive any longer */
     struct departure departure;
 
     struct lease *prev, *next; /* in key->leaving */
@@ -85,6 +84,3 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
 /* Takes in Redis's word that the key is ours, by a command sent and with a ttl as given. */
 void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
                    int64_t ttl_ms);
-
-/* Notes that a command is leaving which may keep the key alive for its ttl. */
-void lease_note_sent(struct lease *lease, const struct broker_settings *settings, int64_t now_ms);

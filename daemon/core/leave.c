@@ -5,7 +5,9 @@
  * Leases that nobody wants any more.
  *
  * A release may be retried freely: it deletes the key only if it still has this lease's value, which
- * is never used again. What must not happen is that it is forgotten while it may still do good.
+ * is never used again. It is not forgotten when the ttl is over either: a command whose connection
+ * broke may be executed much later, when a stopped Redis goes on, and then lives for its ttl from that
+ * moment. Only what was sent before a break is kept so, thus there is no more of it than was under way.
  */
 
 #include "daemon/core/leave.h"
@@ -74,11 +76,6 @@ void leave_begin(struct broker *broker, struct key *key, const struct departure 
 
 static void leave_settle_one(struct broker *broker, struct lease *lease)
 {
-    if (broker->now_ms >= lease->over_at_ms) {
-        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, leave_no_answer);
-        leave_forget(broker, lease);
-        return;
-    }
     if (lease->op.id != 0 && broker->now_ms >= lease->op.due_ms) {
         lease->op.id = 0;
         lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
@@ -102,7 +99,7 @@ int64_t leave_deadline(const struct broker *broker, const struct key *key)
     int64_t deadline_ms = DEADLINE_NEVER;
     const struct lease *lease;
     DL_FOREACH (key->leaving, lease) {
-        int64_t next_ms = lease->over_at_ms;
+        int64_t next_ms = DEADLINE_NEVER;
         if (lease->op.id != 0 && lease->op.due_ms < next_ms)
             next_ms = lease->op.due_ms;
         if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms)
@@ -144,5 +141,5 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
         return;
     }
-    assert(!"an answer that the store knows and we do not");
+    assert(false && "an answer that the store knows and we do not");
 }

@@ -231,30 +231,39 @@ static int conn_read_creds(struct conn *conn, int fd)
     return 0;
 }
 
+/* A descriptor that tells of the end of the process that connected, or -errno. The kernel knows the
+ * process itself since 6.5; before that its pid has to do. */
+static int conn_open_pidfd(const struct conn *conn, int fd)
+{
+    int death_fd;
+    socklen_t len = sizeof(death_fd);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &death_fd, &len) == 0)
+        return death_fd;
+    if (errno != ENOPROTOOPT || conn->creds.pid <= 0)
+        return -errno;
+    death_fd = (int)syscall(SYS_pidfd_open, conn->creds.pid, 0);
+    return death_fd >= 0 ? death_fd : -errno;
+}
+
 /*
  * A child of the client may keep the socket open when the client is dead, and the end of the stream
  * then does not come. A process that cannot be watched (another pid namespace, an old kernel, no
- * descriptor left) is served all the same.
+ * descriptor left) is served all the same; one that is dead already is not: -ESRCH.
  */
-static void conn_watch_death(struct conn *conn, int fd)
+static int conn_watch_death(struct conn *conn, int fd)
 {
-    int death_fd = -1;
-    socklen_t len = sizeof(death_fd);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &death_fd, &len) < 0) {
-        if (conn->creds.pid <= 0)
-            return;
-        death_fd = (int)syscall(SYS_pidfd_open, conn->creds.pid, 0);
-        if (death_fd < 0)
-            return;
-    }
+    int death_fd = conn_open_pidfd(conn, fd);
+    if (death_fd < 0)
+        return death_fd == -ESRCH ? -ESRCH : 0;
     if (uv_poll_init(conn->set->loop, &conn->death, death_fd) < 0) {
         close(death_fd);
-        return;
+        return 0;
     }
     conn->death_fd = death_fd;
     conn->death.data = conn;
     conn->n_handles++;
     uv_poll_start(&conn->death, UV_READABLE, conn_on_death);
+    return 0;
 }
 
 int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void *ctx, bool *ret_closing)
@@ -278,10 +287,10 @@ int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void
         r = uv_fileno((uv_handle_t *)&conn->pipe, &fd);
     if (r == 0)
         r = conn_read_creds(conn, fd);
-    if (r == 0) {
-        conn_watch_death(conn, fd);
+    if (r == 0)
+        r = conn_watch_death(conn, fd);
+    if (r == 0)
         r = uv_read_start((uv_stream_t *)&conn->pipe, conn_on_room, conn_on_read);
-    }
     if (r < 0) {
         *ret_closing = true;
         conn_abort(conn);

@@ -12,9 +12,8 @@
 #include "daemon/base/stats.h"
 #include "daemon/core/event.h"
 
+#include <assert.h>
 #include <unistd.h>
-
-enum { PEER_BAD_LINES_MAX = 16 };
 
 /* --- answers --------------------------------------------------------------------------------------- */
 
@@ -23,7 +22,7 @@ struct buf *peer_open_answer(struct request *request)
     struct batch *batch = request->batch;
     if (batch == NULL)
         return conn_out(&request->peer->conn);
-    request->peer->batch_len -= batch->out.len; /* counted again when the answer is closed */
+    request->peer->batch_len -= batch->out.len; /* counted anew when it has grown */
     if (batch->out.len > 0)
         buf_append(&batch->out, ",", 1);
     return &batch->out;
@@ -291,18 +290,13 @@ static bool peer_is_blank(const char *line, size_t len)
     return true;
 }
 
-/* A line that is no request at all. Who sends nothing else speaks another protocol. */
+/* A line that is no request at all: answered, and the connection goes on. */
 static void peer_on_bad_line(struct peer *peer, enum wire_error error, const char *fault)
 {
     struct rpc_call nobody = {0};
     struct call call = {.peer = peer, .rpc = &nobody};
     peer->peers->stats->requests++;
     call_fail(&call, error, fault);
-    if (++peer->n_bad_lines < PEER_BAD_LINES_MAX)
-        return;
-    peer->peers->stats->connections_dropped++;
-    conn_finish(&peer->conn);
-    peer_post_gone(peer);
 }
 
 static struct batch *peer_open_batch(struct peer *peer)
@@ -325,7 +319,6 @@ static void peer_on_line(void *ctx, const char *line, size_t len)
     if (r == 0) {
         struct batch *batch = rpc.is_batch ? peer_open_batch(peer) : NULL;
         struct rpc_call call;
-        peer->n_bad_lines = 0;
         while (rpc_next(&rpc, &call))
             peer_on_call(peer, batch, &call);
         if (batch != NULL) {
@@ -343,11 +336,8 @@ static void peer_on_line(void *ctx, const char *line, size_t len)
 static void peer_on_end(void *ctx, enum conn_end why)
 {
     struct peer *peer = ctx;
-    if (why == CONN_END_TOO_LONG) {
-        struct rpc_call nobody = {0};
-        struct call call = {.peer = peer, .rpc = &nobody};
-        call_fail(&call, WIRE_INVALID_REQUEST, "the line is longer than limits.line");
-    }
+    if (why == CONN_END_TOO_LONG)
+        peer_on_bad_line(peer, WIRE_INVALID_REQUEST, "the line is longer than limits.line");
     if (why == CONN_END_TOO_LONG || why == CONN_END_OVERFLOW) {
         peer->peers->stats->connections_dropped++;
         log_info("client pid %d, uid %u dropped: %s", (int)peer->conn.creds.pid,
@@ -365,6 +355,7 @@ static void peer_uncount(struct peer *peer)
         return;
     peers->stats->connections--;
     HASH_FIND(hh, peers->users, &peer->conn.creds.uid, sizeof(peer->conn.creds.uid), user);
+    assert(user != NULL);
     if (--user->n_connections == 0) {
         HASH_DEL(peers->users, user);
         free(user);

@@ -55,7 +55,6 @@ struct peer {
     struct request_table requests;
     struct batch *batches;
     size_t batch_len; /* bytes in all batches */
-    int n_bad_lines;  /* in a row */
     bool is_counted;  /* against its user */
     bool is_gone;     /* EV_PEER_GONE was posted */
     UT_hash_handle hh;

@@ -12,7 +12,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/stats.h"
 #include "daemon/core/broker.h"
-#include "daemon/core/state.h"
+#include "daemon/core/key.h"
 
 #include <assert.h>
 #include <fcntl.h>

@@ -126,7 +126,7 @@ static void contender_answer(struct contender *contender)
 
 #define CONTEND_REQUEST(id, method, more)                                                                    \
     "{\"jsonrpc\":\"2.0\"," id "\"method\":\"" method "\",\"params\":{\"key\":\"" CONTEND_KEY "\"" more "}}" \
-                                                                                                        "\n"
+    "\n"
 #define CONTEND_LOCK CONTEND_REQUEST("\"id\":1,", "lock", ",\"wait_ms\":null")
 
 static void contender_lock_here(struct contender *contender, bool is_first)

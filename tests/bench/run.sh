@@ -55,7 +55,8 @@ measure() {
 
 # median MANNER CLIENTS COLUMN
 median() {
-    awk -v column="$3" '{ print $column }' "$dir/$1.$2" | sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'
+    awk -v column="$3" '{ print $column }' "$dir/$1.$2" | sort -n |
+        awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
 }
 
 # ratio A B: A / B

@@ -146,8 +146,10 @@ static bool client_fill(struct client *client)
     struct pollfd pollfd = {.fd = client->fd, .events = POLLIN};
     ssize_t got;
 
-    memmove(client->bytes, client->bytes + client->start, client->len);
-    client->start = 0;
+    if (client->start > 0) {
+        memmove(client->bytes, client->bytes + client->start, client->len);
+        client->start = 0;
+    }
     if (client->cap - client->len < 4096) {
         client->cap = client->cap * 2 + 65536;
         client->bytes = realloc(client->bytes, client->cap);

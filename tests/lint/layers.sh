@@ -19,6 +19,7 @@ complain() {
 
 # files : house headers they may include : libraries besides libc. The first row that fits counts.
 table='
+proto/(client|rlock)           : proto/                                                          : jansson uthash utlist
 proto/                        : proto/                                                          : jansson
 daemon/base/                  : daemon/base/                                                    : uthash utlist xxhash
 daemon/core/                  : daemon/core/ daemon/base/(alloc|buf|err|heap|stats|table)\.     :

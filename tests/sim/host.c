@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * As in daemon/engine.c: clock, what has run out, the inbox, effects, flush, and the deadline again.
+ */
+
+#include "tests/sim/host.h"
+
+#include "daemon/redis/store.h"
+#include "tests/sim/client.h"
+#include "tests/sim/kernel.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/tell.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { HOST_STOP_MS = 2000, HOST_LATE_US_MAX = 400 };
+
+bool host_is_running(const struct host *host)
+{
+    return host->instance != 0 && host->paused_until_us <= host->world->now_us;
+}
+
+int64_t host_now_ms(const struct host *host)
+{
+    return clock_at_us(&host->clock, host->world->now_us) / 1000;
+}
+
+void host_wake(struct host *host)
+{
+    kernel_show_ms(host_now_ms(host));
+}
+
+/* --- the inbox ------------------------------------------------------------------------------------- */
+
+static void host_keep_key(struct host_event *entry, struct ev_request *from)
+{
+    assert(from->key_len < sizeof(entry->key));
+    memcpy(entry->key, from->key, from->key_len);
+    from->key = entry->key;
+}
+
+static void host_keep_text(struct host_event *entry, const char **text)
+{
+    if (*text == NULL)
+        return;
+    snprintf(entry->text, sizeof(entry->text), "%s", *text);
+    *text = entry->text;
+}
+
+void host_post(void *ctx, const struct event *event)
+{
+    struct host *host = ctx;
+    assert(host->inbox_len < HOST_INBOX_CAP);
+    struct host_event *entry = &host->inbox[host->inbox_len++];
+    entry->event = *event;
+    if (event->kind == EV_OUTCOME) {
+        host_keep_text(entry, &entry->event.outcome.text);
+    } else if (event->kind == EV_QUERIED) {
+        host_keep_key(entry, &entry->event.queried.from);
+        host_keep_text(entry, &entry->event.queried.text);
+    } else if (event->kind == EV_LINK) {
+        host_keep_text(entry, &entry->event.link.text);
+    }
+}
+
+/* --- the loop -------------------------------------------------------------------------------------- */
+
+static void host_step(struct host *host, const struct event *event)
+{
+    struct world *world = host->world;
+    tell_event(host, event);
+    oracle_read(world->oracle, host, event);
+    const struct effects *effects = broker_step(host->broker, event);
+    for (size_t i = 0; i < effects->len; i++) {
+        const struct effect *effect = &effects->list[i];
+        tell_effect(host, effect);
+        if (effect->kind <= FX_FORCE) {
+            store_carry_out(host->store, effect);
+        } else {
+            oracle_wrote(world->oracle, host, effect);
+            client_write(host, effect);
+        }
+    }
+    broker_audit(host->broker);
+}
+
+static void host_arm(struct host *host)
+{
+    int64_t at_ms = broker_deadline(host->broker);
+    if (at_ms == DEADLINE_NEVER)
+        world_cancel(host->world, &host->turn);
+    else
+        world_at(host->world, &host->turn,
+                 clock_when_us(&host->clock, at_ms) +
+                     dice_small(&host->world->dice, 0, HOST_LATE_US_MAX));
+}
+
+void host_drain(struct host *host)
+{
+    if (host->instance == 0 || host->is_draining)
+        return;
+    int64_t now_ms = host_now_ms(host);
+    host_wake(host);
+    host->is_draining = true;
+    if (broker_deadline(host->broker) <= now_ms)
+        host_step(host, &(struct event){.kind = EV_TIME, .now_ms = now_ms});
+    for (size_t i = 0; i < host->inbox_len; i++) {
+        host->inbox[i].event.now_ms = now_ms;
+        host_step(host, &host->inbox[i].event);
+    }
+    host->inbox_len = 0;
+    host->is_draining = false;
+    link_flush(&host->link);
+    host_arm(host);
+}
+
+static void host_on_turn(void *ctx)
+{
+    struct host *host = ctx;
+    if (!host_is_running(host))
+        world_at(host->world, &host->turn, host->paused_until_us);
+    else
+        host_drain(host);
+}
+
+/* --- the daemon's life ----------------------------------------------------------------------------- */
+
+void host_start(struct host *host)
+{
+    static const struct link_sinks no_sinks;
+    struct link_sinks sinks = no_sinks;
+    host->instance = ++host->last_instance * HOSTS_MAX + (uint64_t)host->idx;
+    snprintf(host->instance_name, sizeof(host->instance_name), "00000000-0000-4000-8000-%012llu",
+             (unsigned long long)host->instance);
+    TRACE(host->world, "host %d: the daemon starts", host->idx);
+    host->is_stopping = false;
+    host->paused_until_us = 0;
+    host->inbox_len = 0;
+    host->stats = (struct stats){0};
+    host->broker = broker_new(&host->settings, &host->stats);
+    host->store = store_new(
+        &(struct store_config){
+            .prefix = "", .instance = host->instance_name, .post = host_post, .post_ctx = host},
+        &host->stats);
+    store_use_link(host->store, &host->link, host->scripts);
+    sinks.on_state = store_on_link_state;
+    sinks.ctx = host->store;
+    host_wake(host);
+    sim_link_open(&host->link, host, host->scripts, &sinks);
+    host_drain(host);
+}
+
+/* The process is gone, and with it everything but what is on its way already. */
+static void host_go(struct host *host)
+{
+    struct world_tally *tally = &host->world->tally;
+    tally->n_grants += host->stats.grants;
+    tally->n_handovers += host->stats.handovers;
+    tally->n_lost += host->stats.lost;
+    tally->n_at_risk += host->stats.at_risk;
+    tally->n_attempts += host->stats.attempts;
+    world_cancel(host->world, &host->turn);
+    uint64_t instance = host->instance;
+    host->instance = 0;
+    host->broker = broker_free(host->broker);
+    host->store = store_free(host->store);
+    oracle_host_gone(host->world->oracle, host, instance);
+    client_end_of_stream(host, instance);
+}
+
+static void host_restart_in(struct host *host, int64_t restart_after_ms)
+{
+    world_at(host->world, &host->watch, host->world->now_us + restart_after_ms * 1000);
+}
+
+void host_kill(struct host *host, int64_t restart_after_ms)
+{
+    if (host->instance == 0)
+        return;
+    TRACE(host->world, "host %d: the daemon is killed", host->idx);
+    /* What it had queued for Redis but not flushed never left; the answers do not matter any more. */
+    sim_link_close(&host->link);
+    host->inbox_len = 0;
+    host_go(host);
+    host_restart_in(host, restart_after_ms);
+}
+
+void host_stop(struct host *host, int64_t restart_after_ms)
+{
+    (void)restart_after_ms;
+    if (!host_is_running(host) || host->is_stopping)
+        return;
+    host->is_stopping = true;
+    host_post(host, &(struct event){.kind = EV_STOP});
+    host_drain(host);
+    world_at(host->world, &host->watch, host->world->now_us + HOST_STOP_MS * 1000);
+}
+
+static void host_on_watch(void *ctx)
+{
+    struct host *host = ctx;
+    if (host->instance == 0)
+        host_start(host);
+    else if (host->paused_until_us > host->world->now_us)
+        world_at(host->world, &host->watch, host->paused_until_us);
+    else
+        host_kill(host, dice_between(&host->world->dice, 1, 1000));
+}
+
+void host_begin(struct host *host, struct world *world, int idx)
+{
+    const struct plan *plan = &world->plan;
+    static const int64_t ages_us[] = {0, 86400000000, 4294967296000, 2147483648000, 31536000000000};
+    host->world = world;
+    host->idx = idx;
+    host->instance = host->last_instance = 0;
+    host->is_draining = false;
+    host->turn = (struct task){.run = host_on_turn, .ctx = host};
+    host->watch = (struct task){.run = host_on_watch, .ctx = host};
+    /* Some clocks are about to pass 2^31 or 2^32 ms. */
+    host->clock.offset_us = ages_us[dice_between(&world->dice, 0, 4)] -
+                            dice_between(&world->dice, 0, 60000000) + 60000000;
+    host->clock.rate_ppm = dice_between(&world->dice, -4400, 4400);
+    host->settings = (struct broker_settings){
+        .renew_fraction = plan->renew_fraction,
+        .drift_per_10k = 100,
+        .redis_timeout_ms = plan->redis_timeout_ms,
+        .held_per_peer_max = 100,
+        .waiting_per_peer_max = 100,
+        .locks_per_user_max = 1000,
+    };
+    script_table(host->scripts);
+    host_start(host);
+}
+
+void host_end(struct host *host)
+{
+    world_cancel(host->world, &host->watch);
+    if (host->instance == 0)
+        return;
+    sim_link_close(&host->link);
+    host->inbox_len = 0;
+    host_go(host);
+}

@@ -13,9 +13,12 @@ ifeq ($(origin CC),default)
 CC     := gcc
 endif
 CFLAGS ?= -O2 -g
+OBJCOPY ?= objcopy
 # SAN=address,undefined builds with sanitizers (give it a BUILD of its own); WERROR=1 makes warnings errors.
 SAN    ?=
 WERROR ?=
+# How long `make fuzz` runs each fuzzer.
+FUZZ_SECONDS ?= 60
 # V=1 shows the commands as they are run.
 V      ?=
 # TESTS="frame link" makes `make check` run these suites only.
@@ -25,6 +28,8 @@ BINDIR      := $(PREFIX)/bin
 SBINDIR     := $(PREFIX)/sbin
 LIBDIR      := $(PREFIX)/lib
 INCLUDEDIR  := $(PREFIX)/include
+PKGCONFIGDIR := $(LIBDIR)/pkgconfig
+MANDIR      := $(PREFIX)/share/man
 UNITDIR     := $(PREFIX)/lib/systemd/system
 SYSUSERSDIR := $(PREFIX)/lib/sysusers.d
 CONFDIR     := /etc/rlockd
@@ -37,6 +42,7 @@ RLOCK_SRC  := $(sort $(wildcard proto/rlock*.c))
 PROTO_SRC  := $(sort $(filter-out $(CLIENT_SRC) $(RLOCK_SRC),$(wildcard proto/*.c)))
 LIB_SRC    := $(wildcard tests/lib/*.c)
 SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
+FUZZERS    := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
 SCRIPTS    := .ci/run $(sort $(wildcard tests/*/*.sh))
@@ -50,11 +56,12 @@ obj  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 INNER_OBJ := $(call obj,$(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC))
 LUA_H     := $(patsubst lua/%.lua,$(BUILD)/gen/%.lua.h,$(LUA_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
-# The client library's objects are compiled a second time, position-independent.
-PIC_OBJ   := $(patsubst %.c,$(BUILD)/pic/%.o,$(CLIENT_SRC) $(PROTO_SRC))
+# The client library's objects are compiled a second time, position-independent and hidden by default.
+PIC_OBJ   := $(patsubst %.c,$(BUILD)/pic/%.o,$(CLIENT_SRC) proto/frame.c proto/print.c proto/rpc.c)
+SONAME    := librlock.so.0
 
 PRODUCTS := $(BUILD)/rlockd
-PRODUCTS += $(if $(CLIENT_SRC),$(BUILD)/librlock.a $(BUILD)/librlock.so)
+PRODUCTS += $(if $(CLIENT_SRC),$(BUILD)/librlock.a $(BUILD)/librlock.so $(BUILD)/rlock-uninstalled.pc)
 PRODUCTS += $(if $(RLOCK_SRC),$(BUILD)/rlock)
 
 # ------------------------------------------------------------------------------------------ flags
@@ -106,7 +113,7 @@ deps: ## install the packages that are missing (Debian, Ubuntu), or name them
 run-built: all
 	@exec tests/lib/run.sh $(BUILD)
 
-check-built: all runner
+check-built: all runner $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
 
 runner: $(BUILD)/runner
@@ -137,8 +144,10 @@ demo: ## a scene that ends by itself
 sim: ## the core in a simulated world
 	@echo "sim: the simulator (tests/sim/) is not part of this version yet" >&2; exit 2
 
-fuzz: ## random bytes at the parsers
-	@echo "fuzz: the fuzzers (tests/fuzz/) are not part of this version yet" >&2; exit 2
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the core, FUZZ_SECONDS=60 each (needs clang)
+	@set -e; for name in $(FUZZERS); do mkdir -p $(BUILD)/fuzz/found/$$name; \
+	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 \
+	    -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/found/$$name tests/fuzz/corpus/$$name; done
 
 coverage: ## which lines the tests reach
 	@echo "coverage: the report of covered lines is not part of this version yet" >&2; exit 2
@@ -151,9 +160,14 @@ install: all ## install below $(DESTDIR)$(PREFIX); an existing configuration fil
 	install -m 644 $(BUILD)/gen/rlockd.service $(DESTDIR)$(UNITDIR)/rlockd.service
 	install -m 644 systemd/rlockd.sysusers $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf
 ifneq ($(CLIENT_SRC),)
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(INCLUDEDIR)
-	install -m 644 $(BUILD)/librlock.a $(BUILD)/librlock.so $(DESTDIR)$(LIBDIR)
+	install -d $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
+	install -m 644 $(BUILD)/librlock.a $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librlock.so
 	install -m 644 proto/rlock.h $(DESTDIR)$(INCLUDEDIR)/rlock.h
+	$(call rlock_pc,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) > $(BUILD)/gen/rlock.pc
+	install -m 644 $(BUILD)/gen/rlock.pc $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc
+	install -m 644 proto/librlock.3 $(DESTDIR)$(MANDIR)/man3/librlock.3
+	install -m 644 proto/rlock-protocol.7 $(DESTDIR)$(MANDIR)/man7/rlock-protocol.7
 endif
 ifneq ($(RLOCK_SRC),)
 	install -d $(DESTDIR)$(BINDIR)
@@ -162,7 +176,9 @@ endif
 
 uninstall: ## remove what install put there, but not the configuration
 	rm -f $(DESTDIR)$(SBINDIR)/rlockd $(DESTDIR)$(UNITDIR)/rlockd.service $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf \
-	      $(DESTDIR)$(LIBDIR)/librlock.a $(DESTDIR)$(LIBDIR)/librlock.so $(DESTDIR)$(INCLUDEDIR)/rlock.h \
+	      $(DESTDIR)$(LIBDIR)/librlock.a $(DESTDIR)$(LIBDIR)/librlock.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
+	      $(DESTDIR)$(INCLUDEDIR)/rlock.h $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc \
+	      $(DESTDIR)$(MANDIR)/man3/librlock.3 $(DESTDIR)$(MANDIR)/man7/rlock-protocol.7 \
 	      $(DESTDIR)$(BINDIR)/rlock
 
 clean: ## remove $(BUILD)
@@ -181,18 +197,44 @@ $(BUILD)/runner: $(call obj,tests/runner.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ)
 	$(call say,LINK)
 	$(Q)$(LINK) $(TEST_LIBS) $(PKG_LIBS)
 
+$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(INNER_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(PKG_LIBS)
+
+# All sources at once, since all of them are to be instrumented.
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
+	@mkdir -p $(@D)
+	$(call say,FUZZ)
+	$(Q)clang $(ALL_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=all -o $@ $< $(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC) $(PKG_LIBS)
+
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(INNER_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(PKG_LIBS)
 
+# One object, in which only what rlock.h shows is global: an archive has no other way to hide a name.
 $(BUILD)/librlock.a: $(PIC_OBJ)
 	$(call say,AR)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)$(LD) -r -o $(BUILD)/pic/librlock.o $^ && $(OBJCOPY) --localize-hidden $(BUILD)/pic/librlock.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/pic/librlock.o
 
-$(BUILD)/librlock.so: $(PIC_OBJ)
+$(BUILD)/$(SONAME): $(PIC_OBJ) proto/rlock.map
 	$(call say,LINK)
-	$(Q)$(CC) -shared $(CFLAGS) $(filter-out -fPIE,$(HARDEN)) $(filter-out -pie,$(LINKING)) $(LDFLAGS) -o $@ $^ -ljansson
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=proto/rlock.map $(if $(SAN),,-Wl,-z,defs) \
+	    $(CFLAGS) $(filter-out -fPIE,$(HARDEN)) $(filter-out -pie,$(LINKING)) $(LDFLAGS) -o $@ $(PIC_OBJ) -ljansson
+
+$(BUILD)/librlock.so: $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+# $(call rlock_pc,PREFIX,LIBDIR,INCLUDEDIR): the library as pkg-config is to describe it.
+rlock_pc = sed -e 's|@PREFIX@|$(1)|' -e 's|@LIBDIR@|$(2)|' -e 's|@INCLUDEDIR@|$(3)|' -e 's|@VERSION@|$(VERSION)|' \
+           proto/rlock.pc.in
+
+# PKG_CONFIG_PATH=build is enough to compile against the library where it was built.
+$(BUILD)/rlock-uninstalled.pc: proto/rlock.pc.in $(BUILD)/gen/flags
+	$(Q)$(call rlock_pc,$(CURDIR),$(abspath $(BUILD)),$(CURDIR)/proto) > $@
 
 $(BUILD)/rlock: $(call obj,$(RLOCK_SRC)) $(BUILD)/librlock.a
 	$(call say,LINK)
@@ -206,7 +248,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/gen/flags
 $(BUILD)/pic/%.o: %.c $(BUILD)/gen/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(COMPILE) -fPIC
+	$(Q)$(COMPILE) -fPIC -fvisibility=hidden
 
 # A script as a C string, without its comments: they explain to readers, not to Redis.
 $(BUILD)/gen/%.lua.h: lua/%.lua

@@ -179,7 +179,8 @@ static void librlock_flush(struct rlock_client *client)
     size_t n_sent = 0;
 
     while (n_sent < client->out_len && client->send_error == 0) {
-        ssize_t n = send(client->fd, client->out + n_sent, client->out_len - n_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(client->fd, client->out + n_sent, client->out_len - n_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n >= 0) {
             n_sent += (size_t)n;

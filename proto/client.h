@@ -8,7 +8,7 @@
  *     client.c           the connection: bytes in and out, its end, and waiting for something on it
  *     client_request.c   requests in flight; a line that came --> an answer or a notice
  *     client_lock.c      struct rlock: the calls on it
- *     client_event.c     what answers and notices do to it
+ *     client_event.c     what answers and notices make of it
  *     client_list.c      calls that are about no lock of this client; lists of keys as structs
  *     client_error.c     codes and sentences
  *
@@ -22,15 +22,18 @@
 
 #include <jansson.h>
 #include <stdatomic.h>
+
+/* An element that finds no memory has no table afterwards, instead of ending the process. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 enum {
     LIBRLOCK_READ_MAX = 16384,
-    LIBRLOCK_LINE_MAX = 64 << 20,    /* of the daemon; far above what it keeps for us */
-    LIBRLOCK_REQUEST_MAX = 65536,    /* of ours: what the daemon reads as one line */
-    LIBRLOCK_REQUEST_ROOM = 8192,    /* fits key, note and numbers, all escaped */
-    LIBRLOCK_SLOT_BITS = 20,         /* of an id; the rest is the slot's serial number */
-    LIBRLOCK_WITHDRAWAL_MS = 1000,   /* how long to wait for the answer to a cancel */
+    LIBRLOCK_LINE_MAX = 64 << 20,  /* of the daemon; far above what it keeps for us */
+    LIBRLOCK_REQUEST_MAX = 65536,  /* of ours: what the daemon reads as one line */
+    LIBRLOCK_REQUEST_ROOM = 8192,  /* fits key, note and numbers, all escaped */
+    LIBRLOCK_SLOT_BITS = 20,       /* of an id; the rest is the slot's serial number */
+    LIBRLOCK_WITHDRAWAL_MS = 1000, /* how long to wait for the answer to a cancel */
 };
 #define LIBRLOCK_NONE UINT32_MAX
 
@@ -64,8 +67,8 @@ struct rlock {
     uint32_t requests;          /* the first one in flight, LIBRLOCK_NONE */
     int64_t lock_id;            /* of the request that waits for the grant */
     enum rlock_state state;
-    bool is_listed;             /* in the table by_fence */
-    bool is_private;            /* a blocking call has not returned it yet: no events */
+    bool is_listed;  /* in the table by_fence */
+    bool is_private; /* a blocking call has not returned it yet: no events */
     struct rlock_grant grant;
     char reason[32];
     void *ctx;
@@ -132,7 +135,8 @@ void librlock_print_open(struct print *print, int64_t id, const char *method);
 void librlock_print_close(struct print *print);
 
 /* Acts upon a line of the daemon. 0, or the connection cannot go on: the code, with `ret_end` filled. */
-int librlock_take_line(struct rlock_client *client, const char *line, size_t len, struct rlock_error *ret_end);
+int librlock_take_line(struct rlock_client *client, const char *line, size_t len,
+                       struct rlock_error *ret_end);
 
 /* ---- client_event.c ---- */
 

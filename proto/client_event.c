@@ -3,7 +3,7 @@
 
 /*
  * The life of a struct rlock as the daemon tells it: answers and notices change the lock, then become
- * events. It decides nothing, and has no clock.
+ * events. It decides nothing.
  *
  *     WAITING --> HELD <--> AT_RISK         a lock is in client->locks until its last event,
  *        |          \___       |            then in client->over until it is freed
@@ -149,8 +149,8 @@ static int librlock_lock_grant(struct rlock_client *client, struct rlock *lock, 
     lock->state = RLOCK_HELD;
     atomic_store_explicit(&lock->fence, grant.fence, memory_order_relaxed);
     librlock_lock_extend(lock, grant.valid_until_ms);
-    librlock_lock_tell(lock, (struct rlock_event){.type = RLOCK_EVENT_GRANTED,
-                                                  .valid_until_ms = grant.valid_until_ms});
+    librlock_lock_tell(
+        lock, (struct rlock_event){.type = RLOCK_EVENT_GRANTED, .valid_until_ms = grant.valid_until_ms});
     return 0;
 }
 
@@ -295,4 +295,51 @@ void librlock_lock_disconnect_all(struct rlock_client *client)
                                                       .reason = client->end_error.reason,
                                                       .message = client->end_error.message});
     }
+}
+
+/* ---- what a program may ask ---- */
+
+bool rlock_valid(const struct rlock *lock)
+{
+    return librlock_now_ms() < atomic_load_explicit(&lock->valid_until_ms, memory_order_relaxed);
+}
+
+int64_t rlock_fence(const struct rlock *lock)
+{
+    return atomic_load_explicit(&lock->fence, memory_order_relaxed);
+}
+
+enum rlock_state rlock_state(const struct rlock *lock)
+{
+    return lock->state;
+}
+
+const char *rlock_key(const struct rlock *lock)
+{
+    return lock->key;
+}
+
+struct rlock_grant rlock_grant(const struct rlock *lock)
+{
+    return lock->grant;
+}
+
+const char *rlock_reason(const struct rlock *lock)
+{
+    return lock->reason;
+}
+
+struct rlock_client *rlock_client(const struct rlock *lock)
+{
+    return lock->client;
+}
+
+void rlock_set_ctx(struct rlock *lock, void *ctx)
+{
+    lock->ctx = ctx;
+}
+
+void *rlock_ctx(const struct rlock *lock)
+{
+    return lock->ctx;
 }

@@ -34,7 +34,8 @@ static char *librlock_text(const json_t *value, size_t *ret_len)
 }
 
 /* Sends {"id":ID,"method":METHOD,"params":PARAMS}, if the daemon would read it as one message. */
-static int librlock_call_send(struct rlock_client *client, int64_t id, const char *method, const json_t *params)
+static int librlock_call_send(struct rlock_client *client, int64_t id, const char *method,
+                              const json_t *params)
 {
     size_t params_len, room_len = LIBRLOCK_REQUEST_MAX + 1; /* with the end of the line */
     char *text = librlock_text(params, &params_len), *room = malloc(room_len);
@@ -59,7 +60,8 @@ static int librlock_call_send(struct rlock_client *client, int64_t id, const cha
     return r;
 }
 
-static int librlock_call_params(struct rlock_client *client, const char *method, const char *text, json_t **ret)
+static int librlock_call_params(struct rlock_client *client, const char *method, const char *text,
+                                json_t **ret)
 {
     if (!print_is_utf8(method, strlen(method))) {
         return librlock_fail(client, -EINVAL, "the method is not UTF-8");
@@ -137,7 +139,8 @@ int rlock_call(struct rlock_client *client, const char *method, const char *para
     return 0;
 }
 
-int rlock_call_start(struct rlock_client *client, const char *method, const char *params, int64_t *ret_call_id)
+int rlock_call_start(struct rlock_client *client, const char *method, const char *params,
+                     int64_t *ret_call_id)
 {
     json_t *object = NULL;
     int r = librlock_check(client);
@@ -343,10 +346,15 @@ int rlock_inspect(struct rlock_client *client, const char *key, int timeout_ms, 
     if (r != 0) {
         return r;
     }
-    json_t *objects = json_pack("[O]", answer);
-    list = objects != NULL ? librlock_list_new(answer, objects) : NULL;
+    if (!json_is_object(answer)) {
+        json_decref(answer);
+        return librlock_fail(client, -EPROTO, NULL);
+    }
+    json_t *objects = json_pack("[O]", answer); /* the list keeps the answer, not the array */
+    list = librlock_list_new(answer, objects);
     json_decref(objects);
-    if (list == NULL) {
+    if (list == NULL || list->n_locks == 0) { /* the array had no memory */
+        rlock_list_free(list);
         return librlock_fail(client, -ENOMEM, NULL);
     }
     *ret_list = list;

@@ -115,7 +115,8 @@ static int librlock_check_text(struct rlock_client *client, const char *key, con
 }
 
 /* Sends a request that was opened and printed, or closes it. */
-static int librlock_lock_send(struct rlock_client *client, int64_t id, const struct print *print, const char *room)
+static int librlock_lock_send(struct rlock_client *client, int64_t id, const struct print *print,
+                              const char *room)
 {
     int r = print->full ? -EMSGSIZE : librlock_send(client, room, (size_t)(print->at - room));
 
@@ -127,6 +128,20 @@ static int librlock_lock_send(struct rlock_client *client, int64_t id, const str
 }
 
 /* ---- taking ---- */
+
+static int librlock_not_held(struct rlock *lock)
+{
+    struct rlock_error *error = &lock->client->error;
+    const char *why = lock->state == RLOCK_LOST ? lock->reason : "released";
+
+    if (lock->state == RLOCK_WAITING || lock->state == RLOCK_REFUSED) {
+        why = "never";
+    }
+    librlock_error_set(error, RLOCK_E_NOT_HELD, NULL);
+    (void)snprintf(error->reason, sizeof(error->reason), "%s", rlock_code_name(RLOCK_E_NOT_HELD));
+    (void)snprintf(error->why, sizeof(error->why), "%s", why);
+    return RLOCK_E_NOT_HELD;
+}
 
 static struct rlock *librlock_lock_new(struct rlock_client *client, const char *key)
 {
@@ -151,8 +166,9 @@ static void librlock_lock_delete(struct rlock *lock)
     free(lock);
 }
 
-static int librlock_lock_begin(struct rlock_client *client, const char *key, const struct rlock_options *options,
-                               bool is_try, struct librlock_wait *wait, struct rlock **ret_lock)
+static int librlock_lock_begin(struct rlock_client *client, const char *key,
+                               const struct rlock_options *options, bool is_try, struct librlock_wait *wait,
+                               struct rlock **ret_lock)
 {
     static const struct rlock_options defaults = {0};
     char room[LIBRLOCK_REQUEST_ROOM];
@@ -208,8 +224,9 @@ static int librlock_lock_withdraw(struct rlock *lock, struct librlock_wait *wait
     return error.code;
 }
 
-static int librlock_lock_wait(struct rlock_client *client, const char *key, const struct rlock_options *options,
-                              bool is_try, int timeout_ms, struct rlock **ret_lock)
+static int librlock_lock_wait(struct rlock_client *client, const char *key,
+                              const struct rlock_options *options, bool is_try, int timeout_ms,
+                              struct rlock **ret_lock)
 {
     struct librlock_wait wait = {0};
     struct rlock *lock;
@@ -238,14 +255,14 @@ static int librlock_lock_wait(struct rlock_client *client, const char *key, cons
     return 0;
 }
 
-int rlock_lock(struct rlock_client *client, const char *key, const struct rlock_options *options, int timeout_ms,
-               struct rlock **ret_lock)
+int rlock_lock(struct rlock_client *client, const char *key, const struct rlock_options *options,
+               int timeout_ms, struct rlock **ret_lock)
 {
     return librlock_lock_wait(client, key, options, /* is_try= */ false, timeout_ms, ret_lock);
 }
 
-int rlock_try(struct rlock_client *client, const char *key, const struct rlock_options *options, int timeout_ms,
-              struct rlock **ret_lock)
+int rlock_try(struct rlock_client *client, const char *key, const struct rlock_options *options,
+              int timeout_ms, struct rlock **ret_lock)
 {
     return librlock_lock_wait(client, key, options, /* is_try= */ true, timeout_ms, ret_lock);
 }
@@ -283,21 +300,8 @@ static bool librlock_lock_can_unlock(const struct rlock *lock)
     if (lock->client->end_error.code != 0) {
         return false;
     }
-    return librlock_lock_is_held(lock) || (lock->state == RLOCK_LOST && strcmp(lock->reason, "shutdown") == 0);
-}
-
-static int librlock_not_held(struct rlock *lock)
-{
-    struct rlock_error *error = &lock->client->error;
-    const char *why = lock->state == RLOCK_LOST ? lock->reason : "released";
-
-    if (lock->state == RLOCK_WAITING || lock->state == RLOCK_REFUSED) {
-        why = "never";
-    }
-    librlock_error_set(error, RLOCK_E_NOT_HELD, NULL);
-    (void)snprintf(error->reason, sizeof(error->reason), "%s", rlock_code_name(RLOCK_E_NOT_HELD));
-    (void)snprintf(error->why, sizeof(error->why), "%s", why);
-    return RLOCK_E_NOT_HELD;
+    return librlock_lock_is_held(lock) ||
+           (lock->state == RLOCK_LOST && strcmp(lock->reason, "shutdown") == 0);
 }
 
 /* Prints and sends a request about a grant; ret_id is for its answer. `ttl_ms` 0: none. */
@@ -336,7 +340,8 @@ static int librlock_unlock_begin(struct rlock *lock, struct librlock_wait *wait,
 
 /* A new ttl may be shorter than the old one, and holds from the moment in which Redis has it, which we
  * learn later. */
-static int librlock_refresh_begin(struct rlock *lock, int64_t ttl_ms, struct librlock_wait *wait, int64_t *ret_id)
+static int librlock_refresh_begin(struct rlock *lock, int64_t ttl_ms, struct librlock_wait *wait,
+                                  int64_t *ret_id)
 {
     if (!librlock_lock_is_held(lock)) {
         return librlock_not_held(lock);
@@ -350,7 +355,8 @@ static int librlock_refresh_begin(struct rlock *lock, int64_t ttl_ms, struct lib
 }
 
 /* For an answer about a lock, which an event function may free meanwhile. */
-static int librlock_lock_await(struct rlock_client *client, struct librlock_wait *wait, int64_t id, int timeout_ms)
+static int librlock_lock_await(struct rlock_client *client, struct librlock_wait *wait, int64_t id,
+                               int timeout_ms)
 {
     int r = librlock_await(client, wait, timeout_ms);
 
@@ -366,7 +372,8 @@ int rlock_unlock(struct rlock *lock, int timeout_ms)
     struct rlock_client *client = lock->client;
     struct librlock_wait wait = {0};
     int64_t id;
-    int r = client->is_delivering ? librlock_fail(client, -EBUSY, NULL) : librlock_unlock_begin(lock, &wait, &id);
+    int r =
+        client->is_delivering ? librlock_fail(client, -EBUSY, NULL) : librlock_unlock_begin(lock, &wait, &id);
 
     return r != 0 ? r : librlock_lock_await(client, &wait, id, timeout_ms);
 }
@@ -447,49 +454,4 @@ void librlock_lock_free_all(struct rlock_client *client)
 {
     librlock_lock_free_list(&client->locks);
     librlock_lock_free_list(&client->over);
-}
-
-bool rlock_valid(const struct rlock *lock)
-{
-    return librlock_now_ms() < atomic_load_explicit(&lock->valid_until_ms, memory_order_relaxed);
-}
-
-int64_t rlock_fence(const struct rlock *lock)
-{
-    return atomic_load_explicit(&lock->fence, memory_order_relaxed);
-}
-
-enum rlock_state rlock_state(const struct rlock *lock)
-{
-    return lock->state;
-}
-
-const char *rlock_key(const struct rlock *lock)
-{
-    return lock->key;
-}
-
-struct rlock_grant rlock_grant(const struct rlock *lock)
-{
-    return lock->grant;
-}
-
-const char *rlock_reason(const struct rlock *lock)
-{
-    return lock->reason;
-}
-
-struct rlock_client *rlock_client(const struct rlock *lock)
-{
-    return lock->client;
-}
-
-void rlock_set_ctx(struct rlock *lock, void *ctx)
-{
-    lock->ctx = ctx;
-}
-
-void *rlock_ctx(const struct rlock *lock)
-{
-    return lock->ctx;
 }

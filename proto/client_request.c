@@ -158,7 +158,8 @@ void librlock_print_close(struct print *print)
 /* ---- what comes ---- */
 
 /* Whoever waits is told in any case, also that the answer makes no sense. */
-static void librlock_request_wake(struct librlock_wait *wait, int r, json_t *result, const struct rlock_error *error)
+static void librlock_request_wake(struct librlock_wait *wait, int r, json_t *result,
+                                  const struct rlock_error *error)
 {
     wait->is_done = true;
     if (r != 0) {
@@ -195,7 +196,8 @@ void librlock_request_fail_all(struct rlock_client *client, const struct rlock_e
     /* Nothing is begun any more once the connection has ended, so the slots stay where they are. */
     for (uint32_t slot = 0; slot < client->n_requests; slot++) {
         if (client->requests[slot].kind != 0) {
-            (void)librlock_request_answer(client, &client->requests[slot], NULL, error); /* errors always go */
+            (void)librlock_request_answer(client, &client->requests[slot], NULL,
+                                          error); /* errors always go */
         }
     }
 }

@@ -203,17 +203,20 @@ RLOCK_MUST_CHECK int rlock_try(struct rlock_client *client, const char *key,
                                const struct rlock_options *options, int timeout_ms, struct rlock **ret_lock);
 
 /*
- * Gives the lock back and waits for the answer. Whatever is returned, rlock_valid() is false from the moment
- * of the call, and the lock will be given back if it can be: there is nothing to repeat.
+ * Gives the lock back and waits for the answer. Unless it could not even be asked (-EBUSY, -ENOMEM),
+ * rlock_valid() is false from the moment of the call, and there is nothing to repeat whatever is returned.
  * RLOCK_E_UNAVAILABLE: the daemon goes on trying to release it in Redis. RLOCK_E_NOT_HELD: it was not held, or
- * was lost before. -ETIMEDOUT: sent, but not answered in time. The object stays, for rlock_free().
+ * was lost before. -ETIMEDOUT: sent, but not answered in time; RLOCK_EVENT_UNLOCKED will follow. A lock that was
+ * lost for the reason "shutdown" may be unlocked for about two seconds, so that nobody has to wait for its
+ * expiry. The object stays, for rlock_free().
  */
 RLOCK_API int rlock_unlock(struct rlock *lock, int timeout_ms);
 
 /*
  * Renews the lease in Redis now and waits for the answer, which moves valid_until_ms. `ttl_ms` 0: as it is.
- * RLOCK_E_NOT_HELD: it was lost. Any other failure is no loss. While a refresh with a new ttl is under way,
- * and if it fails, valid_until_ms is at most half that ttl away.
+ * RLOCK_E_NOT_HELD: it was lost. Any other failure is no loss; after -ETIMEDOUT, RLOCK_EVENT_REFRESHED will follow.
+ * From the call until a success, rlock_valid() counts on no more than half of a `ttl_ms` that is given, since
+ * nobody knows yet which of the two ttls Redis goes by.
  */
 RLOCK_MUST_CHECK int rlock_refresh(struct rlock *lock, int64_t ttl_ms, int timeout_ms);
 
@@ -262,18 +265,19 @@ enum rlock_event_type {
     RLOCK_EVENT_REFUSED,     /* or will not be: error. The lock's last event */
     RLOCK_EVENT_AT_RISK,     /* lost_at_ms: `lost` will come then, unless `safe` comes before */
     RLOCK_EVENT_SAFE,        /* renewed after all: valid_until_ms */
-    RLOCK_EVENT_LOST,        /* reason. The lock's last event: stop what it protects */
-    RLOCK_EVENT_UNLOCKED,    /* the answer to rlock_unlock_start(): error is NULL or says what went wrong; the
+    RLOCK_EVENT_LOST, /* reason. Stop what it protects. The lock's last event, unless it is unlocked after the
+                                reason "shutdown" */
+    RLOCK_EVENT_UNLOCKED,  /* the answer to rlock_unlock_start(): error is NULL or says what went wrong; the
                                 lock is over in any case. Its last event */
-    RLOCK_EVENT_REFRESHED,   /* the answer to rlock_refresh_start(): error, or NULL and valid_until_ms */
-    RLOCK_EVENT_ANSWER,      /* the answer to rlock_call_start(): call_id, and error, or NULL and result */
-    RLOCK_EVENT_ENDED        /* the connection has ended, after the last event of every lock: error */
+    RLOCK_EVENT_REFRESHED, /* the answer to rlock_refresh_start(): error, or NULL and valid_until_ms */
+    RLOCK_EVENT_ANSWER,    /* the answer to rlock_call_start(): call_id, and error, or NULL and result */
+    RLOCK_EVENT_ENDED      /* the connection has ended, after the last event of every lock: error */
 };
 
 /* Everything in it is good until the event function returns. What does not apply is 0 or NULL. */
 struct rlock_event {
     enum rlock_event_type type;
-    struct rlock *lock; /* NULL: ANSWER and ENDED, and notices of a grant taken by rlock_call() */
+    struct rlock *lock; /* NULL: ANSWER and ENDED */
     const char *key;
     int64_t fence;
     int64_t valid_until_ms;
@@ -314,7 +318,7 @@ RLOCK_MUST_CHECK int rlock_refresh_start(struct rlock *lock, int64_t ttl_ms);
 
 /*
  * Any method of the protocol. `params`: a JSON object as text; NULL: none. The result is JSON text, to be
- * freed with free(3). A lock taken in this way has no object: its notices come as events without a lock.
+ * freed with free(3). A lock taken in this way has no object, and nothing tells when it is lost.
  */
 RLOCK_MUST_CHECK int rlock_call(struct rlock_client *client, const char *method, const char *params,
                                 int timeout_ms, char **ret_result);

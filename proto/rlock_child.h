@@ -27,9 +27,9 @@ struct child {
 enum child_state { CHILD_RUNS = 1, CHILD_STOPPED, CHILD_ENDED };
 
 /*
- * Starts argv[0], searched in $PATH, with RLOCK_KEY and RLOCK_FENCE in its environment. If it cannot be
- * executed the process says so and ends with 127 or 126. When this process dies, it gets SIGTERM. False:
- * there is no process, errno says why.
+ * Starts argv[0], searched in $PATH, with RLOCK_KEY and RLOCK_FENCE in its environment. If it cannot be executed the
+ * process says so and ends with 127 or 126. When this process dies, it gets SIGTERM. False: there is no
+ * process, errno says why.
  */
 bool child_spawn(struct child *child, char **argv, const struct signals *signals, const char *key,
                  int64_t fence);

@@ -17,6 +17,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+enum { HOLD_PATIENCE_MS = 20 };
+
 /* Reads what has come and forgets it. False: the end. */
 static bool hold_read_stdin(void)
 {
@@ -45,6 +47,8 @@ static int hold_until_end(struct session *session)
             text_warn("the daemon has gone: %s is lost", session->args->operand);
             return EX_TEMPFAIL;
         }
+        if (session->state == SESSION_HELD && session_now_ms() >= session->valid_until_ms)
+            session_ask(session, HOLD_PATIENCE_MS);
         if (session->state == SESSION_HELD && session_now_ms() >= session->valid_until_ms) {
             text_warn("lost %s: the daemon does not answer", session->args->operand);
             return EX_TEMPFAIL;

@@ -49,12 +49,16 @@ static int64_t run_term_at_ms(const struct session *session)
     return session->valid_until_ms - session->grant.ttl_ms * RUN_TERM_LEAD_PERCENT / 100;
 }
 
-static int64_t run_kill_at_ms(const struct session *session)
+/* How much before valid_until the command must be dead: time for the kernel to end it. */
+static int64_t run_kill_lead_ms(const struct session *session)
 {
     int64_t lead_ms = session->grant.ttl_ms / 100;
-    if (lead_ms < RUN_KILL_LEAD_MS_MIN)
-        lead_ms = RUN_KILL_LEAD_MS_MIN;
-    int64_t sure_at_ms = session->valid_until_ms - lead_ms;
+    return lead_ms > RUN_KILL_LEAD_MS_MIN ? lead_ms : RUN_KILL_LEAD_MS_MIN;
+}
+
+static int64_t run_kill_at_ms(const struct session *session)
+{
+    int64_t sure_at_ms = session->valid_until_ms - run_kill_lead_ms(session);
     if (session->state != SESSION_LOST)
         return sure_at_ms;
     int64_t grace_at_ms = session->lost_at_ms + session->args->kill_after_ms;
@@ -62,11 +66,9 @@ static int64_t run_kill_at_ms(const struct session *session)
     return session->is_lost_early ? grace_at_ms : run_earlier_ms(grace_at_ms, sure_at_ms);
 }
 
-static int64_t run_wake_at_ms(const struct run *run)
+static int64_t run_act_at_ms(const struct run *run)
 {
-    if (run->is_ended)
-        return session_now_ms() + RUN_GROUP_MS;
-    if (run->is_killed)
+    if (run->is_killed || (run->is_ended && !run->is_terminated))
         return INT64_MAX;
     return run->is_terminated ? run_kill_at_ms(&run->session) : run_term_at_ms(&run->session);
 }
@@ -74,20 +76,38 @@ static int64_t run_wake_at_ms(const struct run *run)
 /* Ends the command as far as it is time for that. */
 static void run_settle(struct run *run)
 {
-    int64_t now_ms = session_now_ms();
-    const char *key = run->session.args->operand;
-    if ((run->is_ended && !run->is_terminated) || run->is_killed)
+    struct session *session = &run->session;
+    const char *key = session->args->operand;
+    if (session_now_ms() < run_act_at_ms(run))
         return;
-    if (now_ms >= run_kill_at_ms(&run->session)) {
+    session_ask(session, run_kill_lead_ms(session) / 2);
+    int64_t now_ms = session_now_ms();
+    if (now_ms < run_act_at_ms(run))
+        return;
+    if (now_ms >= run_kill_at_ms(session)) {
         child_signal(&run->child, SIGKILL);
-        text_warn("killed the command, which was still running when %s ran out", key);
-        run->is_terminated = run->is_killed = true;
-    } else if (!run->is_terminated && now_ms >= run_term_at_ms(&run->session)) {
+        text_warn("killed the command, which had not ended in time for %s", key);
+        run->is_killed = true;
+    } else {
         child_signal(&run->child, SIGTERM);
-        text_warn("told the command to end, since %s %s", key,
-                  run->session.state == SESSION_LOST ? "is lost" : "was not renewed in time");
-        run->is_terminated = true;
+        text_warn("told the command to end: %s %s", key,
+                  session->state == SESSION_LOST ? "is lost" : "was not renewed in time");
     }
+    run->is_terminated = true;
+}
+
+/* Stopped processes go on; but if the lock was lost while they slept, they find their end. */
+static void run_continue(struct run *run)
+{
+    session_ask(&run->session, run_kill_lead_ms(&run->session) / 2);
+    run_settle(run);
+    child_signal(&run->child, SIGCONT);
+    run->must_continue = false;
+}
+
+static int64_t run_wake_at_ms(const struct run *run)
+{
+    return run->is_ended ? session_now_ms() + RUN_GROUP_MS : run_act_at_ms(run);
 }
 
 static void run_look_at_child(struct run *run)
@@ -143,10 +163,9 @@ static int run_child(struct run *run)
             text_warn("the daemon has gone: %s is at risk", session->args->operand);
         was_connected = session->is_connected;
         run_take_signals(run);
-        run_settle(run); /* before anything goes on that slept while the lock was lost */
         if (run->must_continue)
-            child_signal(&run->child, SIGCONT);
-        run->must_continue = false;
+            run_continue(run);
+        run_settle(run);
     }
     child_close(&run->child);
     return run->is_terminated ? EX_TEMPFAIL : child_exit_status(&run->child);

@@ -55,6 +55,7 @@ static void session_on_look(struct session *session, const struct rlock_event *e
     if (event->result != NULL)
         look = look_parse(event->result);
     session->look_id = 0;
+    session->looked_at_ms = asked_at_ms;
     if (session->state == SESSION_HELD) {
         session->look_at_ms = asked_at_ms + session->grant.ttl_ms / SESSION_LOOKS_PER_TTL;
         if (look.fence == session->grant.fence && look.remaining_ms >= 0)
@@ -93,7 +94,7 @@ static void session_on_event(struct rlock_client *client, const struct rlock_eve
         break;
     case RLOCK_EVENT_REFUSED:
         session->state = SESSION_REFUSED;
-        session->failure = event->error->code;
+        session->failure = *event->error;
         break;
     case RLOCK_EVENT_AT_RISK:
         text_warn("%s is at risk: its renewal has failed so far", session->args->operand);
@@ -123,7 +124,7 @@ static void session_on_event(struct rlock_client *client, const struct rlock_eve
         break;
     case RLOCK_EVENT_ENDED:
         session->is_connected = false;
-        session->failure = event->error->code;
+        session->failure = *event->error;
         break;
     case RLOCK_EVENT_REFRESHED:
         break;
@@ -181,6 +182,18 @@ void session_turn(struct session *session, int64_t until_ms, struct pollfd *extr
     session_look(session, session_now_ms());
 }
 
+void session_ask(struct session *session, int64_t patience_ms)
+{
+    int64_t begin_ms = session_now_ms(), now_ms = begin_ms;
+    while (session->is_connected && session->state == SESSION_HELD && session->looked_at_ms < begin_ms &&
+           now_ms < begin_ms + patience_ms) {
+        if (session->look_id == 0)
+            session->look_at_ms = now_ms;
+        session_turn(session, begin_ms + patience_ms, NULL);
+        now_ms = session_now_ms();
+    }
+}
+
 /* --- from the beginning to the end ----------------------------------------------------------------- */
 
 int session_open(struct session *session, const struct args *args)
@@ -196,7 +209,7 @@ int session_open(struct session *session, const struct args *args)
     /* Signals still do what they always do: while nothing is asked for, there is nothing to withdraw. */
     int code = rlock_open(NULL, SESSION_CONNECT_MS_MAX, &session->client);
     if (code != 0)
-        return text_warn_failure(NULL, code, "no daemon: ");
+        return text_warn_failure(code, NULL, "no daemon: ");
     session->is_connected = true;
     rlock_on_event(session->client, session_on_event, session);
     signals_take(&session->signals);
@@ -211,11 +224,10 @@ int session_open(struct session *session, const struct args *args)
 /* Not to have got a lock that others hold is nothing to complain about: flock(1) is silent, too. */
 static int session_explain_refusal(const struct session *session)
 {
-    const struct rlock_error *error = rlock_error(session->client);
+    const struct rlock_error *error = &session->failure;
     int status = 1;
-    if (!(session->failure == RLOCK_E_HELD ||
-          (session->failure == RLOCK_E_TIMEOUT && error->last_error[0] == '\0')))
-        status = text_warn_failure(session->client, session->failure, "");
+    if (error->code != RLOCK_E_HELD && (error->code != RLOCK_E_TIMEOUT || error->last_error[0] != '\0'))
+        status = text_warn_failure(error->code, error, "");
     return status == 1 ? session->args->conflict_status : status;
 }
 
@@ -230,7 +242,7 @@ int session_take(struct session *session)
     session->look_at_ms = begin_ms + SESSION_PROGRESS_MS;
     int code = rlock_lock_start(session->client, args->operand, &options, &session->lock);
     if (code != 0)
-        return text_warn_failure(session->client, code, "");
+        return text_warn_failure(code, rlock_error(session->client), "");
     while (session->state == SESSION_WAITING && session->is_connected) {
         session_turn(session, give_up_at_ms, NULL);
         while ((signo = signals_next(&session->signals)) != 0) {
@@ -245,7 +257,7 @@ int session_take(struct session *session)
     if (session->state == SESSION_REFUSED)
         return session_explain_refusal(session);
     if (!session->is_connected)
-        return text_warn_failure(session->client, session->failure, "the daemon has gone: ");
+        return text_warn_failure(session->failure.code, &session->failure, "the daemon has gone: ");
     return session->state == SESSION_HELD ? 0 : EX_TEMPFAIL;
 }
 

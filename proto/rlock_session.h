@@ -38,7 +38,7 @@ struct session {
     int timer_fd;
     enum session_state state;
     bool is_connected;
-    int failure; /* why it was refused, or the connection has ended: an RLOCK_E_ or a negative errno */
+    struct rlock_error failure; /* why it was refused, or the connection has ended */
 
     struct rlock_grant grant;
     int64_t valid_until_ms;
@@ -48,6 +48,7 @@ struct session {
     char *look_params;  /* the key, as inspect takes it */
     int64_t look_id;    /* of the question under way; 0: none */
     int64_t look_at_ms; /* when it was sent, or when the next one will be */
+    int64_t looked_at_ms; /* when the last one was sent that was answered */
     int64_t return_id;  /* of the unlock that a stopping daemon was asked for; 0: none */
     char *shown_holder; /* what has last been said of the one who is waited for */
 };
@@ -62,5 +63,11 @@ void session_close(struct session *session);
 
 /* Waits for the daemon, a signal, `extra` (NULL: none) or the time, and settles what the daemon has said. */
 void session_turn(struct session *session, int64_t until_ms, struct pollfd *extra);
+
+/*
+ * Asks the daemon anew how long the lock is sure, and waits that long for the answer. For one who would act on
+ * an old answer: that it is old may be our own fault, if this process was stopped or the machine slept.
+ */
+void session_ask(struct session *session, int64_t patience_ms);
 
 int64_t session_now_ms(void); /* CLOCK_BOOTTIME, as all instants */

@@ -81,16 +81,14 @@ void text_warn(const char *fmt, ...)
     (void)!write(STDERR_FILENO, line, len); /* nobody is left to be told */
 }
 
-int text_warn_failure(const struct rlock_client *client, int code, const char *what)
+int text_warn_failure(int code, const struct rlock_error *error, const char *what)
 {
     const int errno_max = 4095;
-    const struct rlock_error *error = client != NULL ? rlock_error(client) : NULL;
-    if (error != NULL && error->code == code && error->last_error[0] != '\0')
-        text_warn("%s%s (%s)", what, error->message, error->last_error);
-    else if (error != NULL && error->code == code && error->message[0] != '\0')
-        text_warn("%s%s", what, error->message);
+    const char *sentence = error != NULL && error->message[0] != '\0' ? error->message : rlock_strerror(code);
+    if (error != NULL && error->last_error[0] != '\0')
+        text_warn("%s%s (%s)", what, sentence, error->last_error);
     else
-        text_warn("%s%s", what, rlock_strerror(code));
+        text_warn("%s%s", what, sentence);
     switch (code) {
     case RLOCK_E_INVALID_PARAMS:
     case RLOCK_E_METHOD_NOT_FOUND:

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct rlock_client;
+struct rlock_error;
 struct rlock_holder;
 
 enum { TEXT_AGE_CAP = 32, TEXT_USER_CAP = 64, TEXT_HOLDER_CAP = 512 };
@@ -19,10 +19,10 @@ enum { TEXT_AGE_CAP = 32, TEXT_USER_CAP = 64, TEXT_HOLDER_CAP = 512 };
 void text_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * `what`, and the sentence of the client's last failure, which had this code (NULL: there is no client). Returns
- * the exit status that it calls for: EX_USAGE, EX_UNAVAILABLE if the daemon is the trouble, otherwise 1.
+ * Says `what`, then the sentence of the error, or what librlock says of the code where there is none (NULL).
+ * Returns the exit status that it calls for: EX_USAGE, EX_UNAVAILABLE if the daemon is the trouble, otherwise 1.
  */
-int text_warn_failure(const struct rlock_client *client, int code, const char *what);
+int text_warn_failure(int code, const struct rlock_error *error, const char *what);
 
 /* Makes a ? of each control character and of what changes the direction of writing. */
 void text_clean(char *text);

@@ -197,6 +197,7 @@ static void store_finish(struct store_op *op, struct store_answer answer)
                                                     .request_id = op->query.request_id,
                                                     .key = op->key + store->prefix_len,
                                                     .key_len = op->key_len - store->prefix_len},
+                                           .was_force = op->kind == FX_FORCE,
                                            .answer = answer.answer,
                                            .remaining_ms = answer.number,
                                            .text = answer.text}};

@@ -85,7 +85,8 @@ static void host_step(struct host *host, const struct event *event)
             client_write(host, effect);
         }
     }
-    broker_audit(host->broker);
+    if (!world->is_unaudited)
+        broker_audit(host->broker);
 }
 
 static void host_arm(struct host *host)
@@ -116,6 +117,8 @@ void host_drain(struct host *host)
     host->is_draining = false;
     link_flush(&host->link);
     host_arm(host);
+    if (host->is_stopping && broker_is_idle(host->broker))
+        world_at(host->world, &host->watch, host->world->now_us);
 }
 
 static void host_on_turn(void *ctx)
@@ -131,8 +134,6 @@ static void host_on_turn(void *ctx)
 
 void host_start(struct host *host)
 {
-    static const struct link_sinks no_sinks;
-    struct link_sinks sinks = no_sinks;
     host->instance = ++host->last_instance * HOSTS_MAX + (uint64_t)host->idx;
     snprintf(host->instance_name, sizeof(host->instance_name), "00000000-0000-4000-8000-%012llu",
              (unsigned long long)host->instance);
@@ -147,11 +148,20 @@ void host_start(struct host *host)
             .prefix = "", .instance = host->instance_name, .post = host_post, .post_ctx = host},
         &host->stats);
     store_use_link(host->store, &host->link, host->scripts);
-    sinks.on_state = store_on_link_state;
-    sinks.ctx = host->store;
     host_wake(host);
-    sim_link_open(&host->link, host, host->scripts, &sinks);
+    sim_link_open(&host->link, host, host->scripts,
+                  &(struct link_sinks){.on_state = store_on_link_state, .ctx = host->store});
     host_drain(host);
+}
+
+void host_pause(struct host *host, int64_t for_ms, bool sleeps)
+{
+    if (!host_is_running(host))
+        return;
+    host->paused_until_us = (host->world->now_us + for_ms * 1000) | 1;
+    oracle_paused(host->world->oracle, host);
+    if (sleeps)
+        client_stall_all(host, host->paused_until_us);
 }
 
 /* The process is gone, and with it everything but what is on its way already. */
@@ -164,12 +174,11 @@ static void host_go(struct host *host)
     tally->n_at_risk += host->stats.at_risk;
     tally->n_attempts += host->stats.attempts;
     world_cancel(host->world, &host->turn);
-    uint64_t instance = host->instance;
     host->instance = 0;
     host->broker = broker_free(host->broker);
     host->store = store_free(host->store);
-    oracle_host_gone(host->world->oracle, host, instance);
-    client_end_of_stream(host, instance);
+    oracle_host_gone(host->world->oracle, host);
+    client_end_of_stream(host);
 }
 
 static void host_restart_in(struct host *host, int64_t restart_after_ms)
@@ -189,9 +198,8 @@ void host_kill(struct host *host, int64_t restart_after_ms)
     host_restart_in(host, restart_after_ms);
 }
 
-void host_stop(struct host *host, int64_t restart_after_ms)
+void host_stop(struct host *host)
 {
-    (void)restart_after_ms;
     if (!host_is_running(host) || host->is_stopping)
         return;
     host->is_stopping = true;

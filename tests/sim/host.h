@@ -46,10 +46,12 @@ struct host {
 
 void host_begin(struct host *host, struct world *world, int idx);
 void host_end(struct host *host); /* lets everything go */
+/* The daemon stands still; with `sleeps`, so do the host's clients. Not while it does so already. */
+void host_pause(struct host *host, int64_t for_ms, bool sleeps);
 
 void host_start(struct host *host);
 void host_kill(struct host *host, int64_t restart_after_ms);
-void host_stop(struct host *host, int64_t restart_after_ms);
+void host_stop(struct host *host); /* and starts it again */
 
 bool host_is_running(const struct host *host);   /* there, and not paused */
 int64_t host_now_ms(const struct host *host);    /* its clock, whether it runs or not */

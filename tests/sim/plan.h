@@ -45,7 +45,7 @@ enum trouble {
 struct plan {
     uint64_t seed;
     int n_hosts, n_clients, n_keys; /* clients: on each host */
-    int64_t ttl_ms, ttl_ms_max;     /* the usual one; the largest that is asked for */
+    int64_t ttl_ms_min, ttl_ms_max; /* that are asked for */
     int64_t renew_fraction;
     int64_t redis_timeout_ms, retry_ms_max, hold_ms_max, think_ms_max;
     int64_t step_back_ms_max;

@@ -42,7 +42,7 @@ static void link_pause(struct link *link)
 }
 
 /* The host's end is closed: what was flushed may still arrive. */
-static void link_close_conn(struct link *link, bool tells)
+static void link_close_conn(struct link *link)
 {
     struct server *server = link->server;
     struct sim_call *call = link->first;
@@ -54,8 +54,7 @@ static void link_close_conn(struct link *link, bool tells)
     while (call != NULL) {
         struct sim_call *next = call->next;
         call->is_orphan = true;
-        if (tells)
-            call->on_reply(call->on_reply_ctx, NULL, link->reason);
+        call->on_reply(call->on_reply_ctx, NULL, link->reason);
         if (!timer_is_set(&call->task.timer))
             server_free_call(server, call);
         call = next;
@@ -69,7 +68,7 @@ static void link_drop(struct link *link)
     link->is_broken = false;
     if (was_up)
         link->pause_ms = 0;
-    link_close_conn(link, /* tells= */ true);
+    link_close_conn(link);
     if (was_up)
         link->sinks.on_state(link->sinks.ctx, LINK_STATE_CONNECTING, NULL);
     else
@@ -280,20 +279,10 @@ void sim_link_open(struct link *link, struct host *host, struct script *scripts,
     link_wait(link, 0);
 }
 
-static void link_end(struct link *link, bool tells)
+void sim_link_close(struct link *link)
 {
     link->phase = SIM_LINK_END;
     link->reason = "the daemon is stopping";
     world_cancel(link_world(link), &link->task);
-    link_close_conn(link, tells);
-}
-
-void sim_link_close(struct link *link)
-{
-    link_end(link, /* tells= */ true);
-}
-
-void sim_link_abandon(struct link *link)
-{
-    link_end(link, /* tells= */ false);
+    link_close_conn(link);
 }

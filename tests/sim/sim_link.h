@@ -35,8 +35,6 @@ void sim_link_open(struct link *link, struct host *host, struct script *scripts,
                    const struct link_sinks *sinks);
 /* Everything pending is answered with NULL; on_state is not called. */
 void sim_link_close(struct link *link);
-/* The process is gone: nobody is told anything. */
-void sim_link_abandon(struct link *link);
 
 /* From the network: a reply; the end of the connection. */
 void sim_link_take(struct link *link, struct sim_call *call);

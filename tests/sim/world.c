@@ -51,8 +51,10 @@ void world_begin(struct world *world, uint64_t seed)
 {
     struct world_block *kept = world->blocks;
     struct buf trace = world->trace;
-    bool is_traced = world->is_traced;
-    *world = (struct world){.trace = trace, .is_traced = is_traced, .blocks = kept, .dice = {seed}};
+    bool is_traced = world->is_traced, is_unaudited = world->is_unaudited;
+    *world = (struct world){.trace = trace, .blocks = kept, .dice = {seed}};
+    world->is_traced = is_traced;
+    world->is_unaudited = is_unaudited;
     buf_clear(&world->trace);
     heap_init(&world->queue);
 }

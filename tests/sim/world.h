@@ -55,7 +55,7 @@ struct world {
     struct heap queue;
     struct dice dice;
     struct buf trace;
-    bool is_traced;
+    bool is_traced, is_unaudited;
     char verdict[256]; /* the first thing that must not be; "": none */
     struct world_tally tally;
 
@@ -65,8 +65,7 @@ struct world {
     struct oracle *oracle;
     struct nemesis *nemesis;
 
-    bool is_calm;   /* faults have ended */
-    bool is_ending; /* nobody asks for anything new */
+    bool is_calm; /* faults have ended, and nobody asks for anything new */
     uint64_t last_peer_id, last_request_id;
     struct world_block *blocks;
     size_t block_used;

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * rlock, the command line of rlockd: finds the command and calls it. It stands on librlock alone.
+ *
+ *     rlock.c --> run, hold --> session (lock, signals, clock) --> librlock --> the daemon
+ *            |      `--> child (process group, terminal)              ^
+ *            `--> show, admin --> reach -------------------------------'
+ */
+
+#include "proto/rlock_args.h"
+#include "proto/rlock_commands.h"
+#include "proto/rlock_text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const char help[] =
+    "usage: rlock run  [-n] [-w SECONDS] [-t SECONDS] [-E CODE] [-k SECONDS] KEY [--] COMMAND [ARG...]\n"
+    "       rlock hold [-n] [-w SECONDS] [-t SECONDS] [-E CODE] KEY\n"
+    "       rlock list [--json] [PREFIX]        what is held and waited for on this host\n"
+    "       rlock show [--json] KEY             who has it, wherever that is\n"
+    "       rlock stats | ping [--json]         the daemon's counters; whether it is there\n"
+    "       rlock force-unlock [--json] KEY     take it away from whoever has it\n"
+    "       rlock call METHOD [JSON]            any method of the protocol\n"
+    "\n"
+    "run takes the lock, runs the command, and gives the lock back when the command has ended.\n"
+    "hold prints \"KEY FENCE\" and holds the lock until its stdin ends or a signal comes.\n"
+    "\n"
+    "  -n, --nonblock      do not wait for the lock\n"
+    "  -w, --wait          wait that long, 0.5 or forever; otherwise as the daemon is configured\n"
+    "  -t, --ttl           how long the others wait if this host dies; the lock is renewed\n"
+    "  -E, --conflict-exit-code   the exit status if the lock was not got, instead of 1\n"
+    "  -k, --kill-after    KILL that long after the TERM that follows the loss of the lock (5)\n"
+    "  -h, --help  -V, --version\n"
+    "\n"
+    "The command sees RLOCK_KEY and RLOCK_FENCE. The daemon is at $RLOCK_SOCKET or /run/rlockd/rlockd.sock.\n"
+    "Exit status: the command's, 128 + n if signal n ended it; 1 not got, 75 lost; 64 usage, 69 no daemon,\n"
+    "126 the command cannot be executed, 127 is not there. See rlock(1).\n";
+
+static const struct command {
+    const char *name;
+    enum args_shape shape;
+    int (*call)(const struct args *args);
+} commands[] = {
+    {"run", ARGS_RUN, run_command},
+    {"hold", ARGS_HOLD, hold_command},
+    {"list", ARGS_SHOW_SOME, show_list},
+    {"show", ARGS_SHOW_ONE, show_key},
+    {"stats", ARGS_SHOW, show_stats},
+    {"ping", ARGS_SHOW, show_ping},
+    {"force-unlock", ARGS_SHOW_ONE, admin_force_unlock},
+    {"call", ARGS_CALL, admin_call},
+};
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static int command_call(const struct command *command, int argc, char **argv)
+{
+    struct args args;
+    int status = args_parse(command->shape, argc, argv, &args);
+    if (status < 0) {
+        fputs(help, stdout);
+        return EXIT_SUCCESS;
+    }
+    return status > 0 ? status : command->call(&args);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    const struct command *command = command_find(name);
+    int status = EXIT_SUCCESS;
+    if (command != NULL) {
+        status = command_call(command, argc - 1, argv + 1);
+    } else if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
+        fputs(help, stdout);
+    } else if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0) {
+        puts("rlock " RLOCKD_VERSION);
+    } else if (name[0] == '\0') {
+        fputs(help, stderr);
+        return EX_USAGE;
+    } else {
+        text_warn("there is no command \"%s\"; see rlock --help", name);
+        return EX_USAGE;
+    }
+    if (fflush(stdout) != 0 && status == EXIT_SUCCESS) {
+        text_warn("cannot write the output");
+        status = EX_IOERR;
+    }
+    return status;
+}

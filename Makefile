@@ -43,8 +43,10 @@ PROTO_SRC  := $(sort $(filter-out $(CLIENT_SRC) $(RLOCK_SRC),$(wildcard proto/*.
 LIB_SRC    := $(wildcard tests/lib/*.c)
 SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
 FUZZERS    := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+SIM_SRC    := $(sort $(wildcard tests/sim/*.c))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
+MAN_SRC    := $(sort $(wildcard proto/*.[1-8] conf/*.[1-8] daemon/*.[1-8]))
 SCRIPTS    := .ci/run $(sort $(wildcard tests/*/*.sh))
 ALL_C      := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] proto/*.[ch] tests/*.[ch] tests/*/*.[ch]))
 
@@ -52,9 +54,16 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
 obj  = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
+# Where a manual page goes: its section is the end of its name.
+man_path      = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+INSTALLED_MAN = $(foreach page,$(MAN_SRC),$(DESTDIR)$(call man_path,$(page)))
+
 # Everything of the daemon but main(): what the tests and the benchmarks link.
 INNER_OBJ := $(call obj,$(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC))
 LUA_H     := $(patsubst lua/%.lua,$(BUILD)/gen/%.lua.h,$(LUA_SRC))
+# The simulator: the core, the store and the scripts, in a world without libuv, hiredis and clocks.
+SIM_OBJ   := $(call obj,$(wildcard daemon/core/*.c) $(filter-out daemon/base/clock.c daemon/base/log.c,$(wildcard \
+               daemon/base/*.c)) daemon/redis/store.c daemon/redis/script.c $(SIM_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 # The client library's objects are compiled a second time, position-independent and hidden by default.
 PIC_OBJ   := $(patsubst %.c,$(BUILD)/pic/%.o,$(CLIENT_SRC) proto/frame.c proto/print.c proto/rpc.c)
@@ -67,11 +76,13 @@ PRODUCTS += $(if $(RLOCK_SRC),$(BUILD)/rlock)
 # ------------------------------------------------------------------------------------------ flags
 
 PACKAGES      := libuv hiredis jansson uuid libsystemd libxxhash inih
-TEST_PACKAGES := check
+TEST_PACKAGES := check lua5.1
 
 # pkg-config is asked once, when the first file is compiled: `make deps` must work without it.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+TEST_CFLAGS = $(eval TEST_CFLAGS := $$(shell pkg-config --cflags $(TEST_PACKAGES)))$(TEST_CFLAGS)
+SIM_LIBS   = $(eval SIM_LIBS := $$(shell pkg-config --libs lua5.1 uuid libxxhash))$(SIM_LIBS)
 TEST_LIBS  = $(eval TEST_LIBS := $$(shell pkg-config --libs $(TEST_PACKAGES)))$(TEST_LIBS)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -86,13 +97,13 @@ endif
 
 ALL_CPPFLAGS = -D_GNU_SOURCE -DRLOCKD_VERSION='"$(VERSION)"' -I. -I$(BUILD) $(CPPFLAGS)
 ALL_CFLAGS   = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDEN)
-COMPILE      = $(CC) $(ALL_CPPFLAGS) $(PKG_CFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+COMPILE      = $(CC) $(ALL_CPPFLAGS) $(PKG_CFLAGS) $(if $(filter tests/%,$<),$(TEST_CFLAGS)) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 LINK         = $(CC) $(CFLAGS) $(HARDEN) $(LINKING) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
 # ---------------------------------------------------------------------------------------- targets
 
-.PHONY: all run demo check deps install uninstall bench sim fuzz lint format coverage clean help FORCE \
-        run-built check-built runner
+.PHONY: all run demo check deps install uninstall bench sim mutants fuzz lint format coverage clean help FORCE \
+        run-built demo-built check-built runner
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
@@ -113,17 +124,18 @@ deps: ## install the packages that are missing (Debian, Ubuntu), or name them
 run-built: all
 	@exec tests/lib/run.sh $(BUILD)
 
-check-built: all runner $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
 
 runner: $(BUILD)/runner
 
-lint: $(INNER_OBJ) ## layers, options, examples, formatting, shellcheck, clang-tidy
+lint: $(INNER_OBJ) ## layers, options, examples, formatting, shellcheck, manual pages, clang-tidy
 	@tests/lint/layers.sh $(BUILD)/obj
 	@tests/lint/options.sh
 	@tests/lint/examples.sh
 	clang-format --dry-run -Werror $(ALL_C)
 	shellcheck $(SCRIPTS)
+	mandoc -T lint -W warning $(MAN_SRC)
 	printf '%s\n' $(filter %.c,$(filter-out tests/%,$(ALL_C))) | \
 	  xargs -P 2 -I FILE clang-tidy --quiet FILE -- -std=gnu11 $(ALL_CPPFLAGS) $(PKG_CFLAGS) 2>/dev/null
 
@@ -138,11 +150,18 @@ bench:
 	@echo "bench: tests/bench/ is not part of this version yet" >&2; exit 2
 endif
 
-demo: ## a scene that ends by itself
-	@echo "demo: needs the command line (proto/rlock.c), which is not part of this version yet" >&2; exit 2
+demo: deps ## install what is missing, build, play a scene with a Redis of its own; it ends by itself
+	@+$(MAKE) --no-print-directory demo-built
 
-sim: ## the core in a simulated world
-	@echo "sim: the simulator (tests/sim/) is not part of this version yet" >&2; exit 2
+# STEPS: virtual seconds with faults. With a SEED, that one world is told as it goes; with SEEDS as well, so
+# many from there on; without, fresh ones.
+SEEDS ?= $(if $(SEED),1,1000)
+STEPS ?= 60
+sim: $(BUILD)/sim ## the core in simulated worlds (SEED=7 STEPS=60 tells one, SEEDS=1000 runs that many)
+	@$(BUILD)/sim $(if $(SEED),-s $(SEED)) -n $(SEEDS) -t $(STEPS) $(if $(SEED),$(if $(filter 1,$(SEEDS)),-v))
+
+mutants: ## breaks the core on purpose, in many ways, and shows that the simulator finds each
+	@tests/sim/mutants.sh $(BUILD) $(MUTANTS)
 
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the core, FUZZ_SECONDS=60 each (needs clang)
 	@set -e; for name in $(FUZZERS); do mkdir -p $(BUILD)/fuzz/found/$$name; \
@@ -159,15 +178,14 @@ install: all ## install below $(DESTDIR)$(PREFIX); an existing configuration fil
 	sed 's|@SBINDIR@|$(SBINDIR)|' systemd/rlockd.service > $(BUILD)/gen/rlockd.service
 	install -m 644 $(BUILD)/gen/rlockd.service $(DESTDIR)$(UNITDIR)/rlockd.service
 	install -m 644 systemd/rlockd.sysusers $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf
+	$(foreach page,$(MAN_SRC),install -D -m 644 $(page) $(DESTDIR)$(call man_path,$(page)) &&) true
 ifneq ($(CLIENT_SRC),)
-	install -d $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
+	install -d $(DESTDIR)$(PKGCONFIGDIR) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(BUILD)/librlock.a $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/librlock.so
 	install -m 644 proto/rlock.h $(DESTDIR)$(INCLUDEDIR)/rlock.h
 	$(call rlock_pc,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) > $(BUILD)/gen/rlock.pc
 	install -m 644 $(BUILD)/gen/rlock.pc $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc
-	install -m 644 proto/librlock.3 $(DESTDIR)$(MANDIR)/man3/librlock.3
-	install -m 644 proto/rlock-protocol.7 $(DESTDIR)$(MANDIR)/man7/rlock-protocol.7
 endif
 ifneq ($(RLOCK_SRC),)
 	install -d $(DESTDIR)$(BINDIR)
@@ -178,7 +196,7 @@ uninstall: ## remove what install put there, but not the configuration
 	rm -f $(DESTDIR)$(SBINDIR)/rlockd $(DESTDIR)$(UNITDIR)/rlockd.service $(DESTDIR)$(SYSUSERSDIR)/rlockd.conf \
 	      $(DESTDIR)$(LIBDIR)/librlock.a $(DESTDIR)$(LIBDIR)/librlock.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
 	      $(DESTDIR)$(INCLUDEDIR)/rlock.h $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc \
-	      $(DESTDIR)$(MANDIR)/man3/librlock.3 $(DESTDIR)$(MANDIR)/man7/rlock-protocol.7 \
+	      $(INSTALLED_MAN) \
 	      $(DESTDIR)$(BINDIR)/rlock
 
 clean: ## remove $(BUILD)
@@ -193,9 +211,9 @@ $(BUILD)/rlockd: $(call obj,daemon/main.c) $(INNER_OBJ)
 	$(call say,LINK)
 	$(Q)$(LINK) $(PKG_LIBS)
 
-$(BUILD)/runner: $(call obj,tests/runner.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ) $(if $(CLIENT_SRC),$(BUILD)/librlock.a)
+$(BUILD)/runner: $(call obj,tests/runner.c tests/sim/redis_model.c tests/sim/redis_lua.c $(LIB_SRC) $(SUITE_SRC)) $(INNER_OBJ) $(if $(CLIENT_SRC),$(BUILD)/librlock.a)
 	$(call say,LINK)
-	$(Q)$(LINK) $(TEST_LIBS) $(PKG_LIBS)
+	$(Q)$(LINK) $(TEST_LIBS) $(PKG_LIBS) -lutil
 
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(INNER_OBJ)
 	@mkdir -p $(@D)
@@ -208,6 +226,10 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
 	$(call say,FUZZ)
 	$(Q)clang $(ALL_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=all -o $@ $< $(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC) $(PKG_LIBS)
+
+$(BUILD)/sim: $(SIM_OBJ)
+	$(call say,LINK)
+	$(Q)$(LINK) $(SIM_LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(INNER_OBJ)
 	@mkdir -p $(@D)

@@ -6,9 +6,11 @@
  *
  *      timers, closed handles --> prepare: drain --> sockets are read --> check: drain --> ...
  *
- *      drain:   clock --> what has run out --> inbox, event by event --> effects --> flush
+ *      drain:   inbox, event by event: clock --> what has run out --> the event --> effects; flush
  *
- * The inbox keeps events in an array and their text in blocks that never move; both stay allocated.
+ * There are two inboxes: one is drained while the other is filled. So a drain does what there was when it
+ * began, and no more; what its sinks post comes in the next turn, for which the loop does not sleep. An
+ * inbox keeps events in an array and their text in blocks that never move.
  * The one timer is a timerfd on CLOCK_BOOTTIME, which wakes the loop also when the machine has slept.
  * While it is set, it is only ever set to an earlier instant: to wake once for nothing costs less than
  * to set it anew for each event.
@@ -28,7 +30,7 @@
 
 enum {
     ENGINE_BLOCK_LEN = 64 * 1024,
-    ENGINE_EVENTS_PER_CLOCK = 64, /* the clock is read anew that often in a long drain */
+    ENGINE_EVENTS_KEPT = 4096, /* what an empty inbox may keep allocated */
 };
 
 /* Text of events that wait in the inbox. */
@@ -36,6 +38,12 @@ struct engine_block {
     struct engine_block *next;
     size_t used, len;
     char bytes[];
+};
+
+struct engine_inbox {
+    struct event *events;
+    size_t len, cap;
+    struct engine_block *blocks; /* the newest first */
 };
 
 struct engine {
@@ -50,29 +58,30 @@ struct engine {
     int64_t timer_at_ms; /* what it is set to; DEADLINE_NEVER if it is not */
     int n_handles;       /* open ones; the memory goes with the last */
 
-    struct event *inbox;
-    size_t inbox_len, inbox_cap;
-    struct engine_block *blocks; /* the newest first; the oldest is kept for ever */
+    uv_idle_t more; /* active while an inbox waits: keeps the loop from sleeping */
+    struct engine_inbox inboxes[2];
+    struct engine_inbox *filling; /* the one that engine_post() fills */
 };
 
 /* --- the inbox ------------------------------------------------------------------------------------- */
 
-static struct engine_block *engine_new_block(struct engine *engine, size_t len)
+static struct engine_block *engine_new_block(struct engine_inbox *inbox, size_t len)
 {
     struct engine_block *block = alloc_bytes(sizeof(*block) + len);
-    *block = (struct engine_block){.next = engine->blocks, .len = len};
-    engine->blocks = block;
+    *block = (struct engine_block){.next = inbox->blocks, .len = len};
+    inbox->blocks = block;
     return block;
 }
 
-/* A copy of the text that lives until the drain is done, NUL-terminated. */
+/* A copy of the text that lives until its event has been carried out, NUL-terminated. */
 static const char *engine_keep(struct engine *engine, const char *text, size_t len)
 {
+    struct engine_inbox *inbox = engine->filling;
     if (text == NULL)
         return NULL;
-    struct engine_block *block = engine->blocks;
+    struct engine_block *block = inbox->blocks;
     if (block == NULL || block->len - block->used <= len)
-        block = engine_new_block(engine, len < ENGINE_BLOCK_LEN ? ENGINE_BLOCK_LEN : len + 1);
+        block = engine_new_block(inbox, len < ENGINE_BLOCK_LEN ? ENGINE_BLOCK_LEN : len + 1);
     char *copy = block->bytes + block->used;
     memcpy(copy, text, len);
     copy[len] = '\0';
@@ -92,11 +101,12 @@ static void engine_keep_text(struct engine *engine, const char **text)
 
 void engine_post(struct engine *engine, const struct event *event)
 {
-    if (engine->inbox_len == engine->inbox_cap) {
-        engine->inbox_cap = engine->inbox_cap == 0 ? 256 : engine->inbox_cap * 2;
-        engine->inbox = alloc_resize(engine->inbox, engine->inbox_cap * sizeof(*engine->inbox));
+    struct engine_inbox *inbox = engine->filling;
+    if (inbox->len == inbox->cap) {
+        inbox->cap = inbox->cap == 0 ? 256 : inbox->cap * 2;
+        inbox->events = alloc_resize(inbox->events, inbox->cap * sizeof(*inbox->events));
     }
-    struct event *copy = &engine->inbox[engine->inbox_len++];
+    struct event *copy = &inbox->events[inbox->len++];
     *copy = *event;
     switch (copy->kind) {
     case EV_CLAIM:
@@ -137,16 +147,29 @@ void engine_post(struct engine *engine, const struct event *event)
     }
 }
 
-static void engine_empty_inbox(struct engine *engine)
+/* Forgets what was in it, and gives back what a burst has made it allocate. */
+static void engine_empty_inbox(struct engine_inbox *inbox)
 {
-    engine->inbox_len = 0;
-    while (engine->blocks != NULL && engine->blocks->next != NULL) {
-        struct engine_block *block = engine->blocks;
-        engine->blocks = block->next;
+    inbox->len = 0;
+    while (inbox->blocks != NULL && inbox->blocks->next != NULL) {
+        struct engine_block *block = inbox->blocks;
+        inbox->blocks = block->next;
         free(block);
     }
-    if (engine->blocks != NULL)
-        engine->blocks->used = 0;
+    if (inbox->blocks != NULL)
+        inbox->blocks->used = 0;
+    if (inbox->cap > ENGINE_EVENTS_KEPT) {
+        free(inbox->events);
+        inbox->events = NULL;
+        inbox->cap = 0;
+    }
+}
+
+static void engine_free_inbox(struct engine_inbox *inbox)
+{
+    engine_empty_inbox(inbox);
+    free(inbox->blocks);
+    free(inbox->events);
 }
 
 /* --- the drain ------------------------------------------------------------------------------------- */
@@ -177,32 +200,36 @@ static void engine_set_timer(struct engine *engine)
     assert(r == 0);
 }
 
-/*
- * Ends because an event that a sink posts in answer to an effect (a command that could not be sent)
- * makes the broker wait for time, not ask again.
- */
+/* The clock is read for each event, so that a process that was stopped between two of them grants
+ * nothing on what ran out meanwhile. */
 static void engine_drain_inbox(struct engine *engine)
 {
-    int64_t now_ms = clock_now_ms();
-    if (broker_deadline(engine->broker) <= now_ms)
-        engine_step(engine, &(struct event){.kind = EV_TIME, .now_ms = now_ms});
-    for (size_t i = 0; i < engine->inbox_len; i++) {
-        if (i % ENGINE_EVENTS_PER_CLOCK == ENGINE_EVENTS_PER_CLOCK - 1)
-            now_ms = clock_now_ms();
-        struct event event = engine->inbox[i]; /* the array may move while sinks post */
-        event.now_ms = now_ms;
-        engine_step(engine, &event);
+    struct engine_inbox *inbox = engine->filling;
+    engine->filling = inbox == &engine->inboxes[0] ? &engine->inboxes[1] : &engine->inboxes[0];
+    for (size_t i = 0; i < inbox->len; i++) {
+        inbox->events[i].now_ms = clock_now_ms();
+        engine_step(engine, &inbox->events[i]);
     }
-    engine_empty_inbox(engine);
+    engine_empty_inbox(inbox);
+}
+
+static void engine_on_more(uv_idle_t *idle)
+{
+    (void)idle;
 }
 
 static void engine_drain(struct engine *engine)
 {
-    do {
-        engine_drain_inbox(engine);
-        engine->sinks.flush(engine->sinks.flush_ctx);
-    } while (engine->inbox_len > 0); /* a client turned out to be gone when it was written to */
+    int64_t now_ms = clock_now_ms();
+    if (broker_deadline(engine->broker) <= now_ms)
+        engine_step(engine, &(struct event){.kind = EV_TIME, .now_ms = now_ms});
+    engine_drain_inbox(engine);
+    engine->sinks.flush(engine->sinks.flush_ctx);
     engine_set_timer(engine);
+    if (engine->filling->len > 0)
+        uv_idle_start(&engine->more, engine_on_more);
+    else
+        uv_idle_stop(&engine->more);
 }
 
 static void engine_on_prepare(uv_prepare_t *prepare)
@@ -234,9 +261,8 @@ static void engine_on_closed(uv_handle_t *handle)
     if (--engine->n_handles > 0)
         return;
     close(engine->timer_fd);
-    engine_empty_inbox(engine);
-    free(engine->blocks);
-    free(engine->inbox);
+    engine_free_inbox(&engine->inboxes[0]);
+    engine_free_inbox(&engine->inboxes[1]);
     free(engine);
 }
 
@@ -251,7 +277,8 @@ int engine_open(struct engine **ret, uv_loop_t *loop, struct broker *broker, con
     engine->sinks = *sinks;
     engine->timer_fd = timer_fd;
     engine->timer_at_ms = DEADLINE_NEVER;
-    engine->prepare.data = engine->check.data = engine->timer.data = engine;
+    engine->prepare.data = engine->check.data = engine->timer.data = engine->more.data = engine;
+    engine->filling = &engine->inboxes[0];
     int r = uv_poll_init(loop, &engine->timer, timer_fd);
     if (r < 0) {
         close(timer_fd);
@@ -260,7 +287,8 @@ int engine_open(struct engine **ret, uv_loop_t *loop, struct broker *broker, con
     }
     uv_prepare_init(loop, &engine->prepare);
     uv_check_init(loop, &engine->check);
-    engine->n_handles = 3;
+    uv_idle_init(loop, &engine->more);
+    engine->n_handles = 4;
     uv_prepare_start(&engine->prepare, engine_on_prepare);
     uv_check_start(&engine->check, engine_on_check);
     r = uv_poll_start(&engine->timer, UV_READABLE, engine_on_timer);
@@ -274,4 +302,5 @@ void engine_close(struct engine *engine)
     uv_close((uv_handle_t *)&engine->prepare, engine_on_closed);
     uv_close((uv_handle_t *)&engine->check, engine_on_closed);
     uv_close((uv_handle_t *)&engine->timer, engine_on_closed);
+    uv_close((uv_handle_t *)&engine->more, engine_on_closed);
 }

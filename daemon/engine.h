@@ -7,9 +7,9 @@
  *
  * Everybody else turns what happened into an event and posts it. Twice in a turn of the loop (in a
  * check handle, after the sockets were read, and in a prepare handle, after timers and close
- * callbacks) the engine reads the clock once, lets the broker settle what has run out, feeds it the
- * posted events in their order, routes the effects, and then has everything written that came of it:
- * one write per client and one to Redis. A sink that fails at once posts an event; nothing recurses,
+ * callbacks) the engine lets the broker settle what has run out, feeds it the events posted so far in
+ * their order, routes the effects, and then has everything written that came of it: one write per
+ * client and one to Redis. A sink that fails at once posts an event, for the next turn; nothing recurses,
  * so that no object goes away under its caller.
  */
 

@@ -248,7 +248,10 @@ static int librlock_take(struct rlock_client *client, size_t len, struct rlock_e
             return r;
         }
     }
-    return r == FRAME_E_MORE ? 0 : librlock_error_set(ret_end, -EPROTO, NULL);
+    if (r == FRAME_E_MORE) {
+        return 0;
+    }
+    return librlock_error_set(ret_end, r == FRAME_E_NO_MEMORY ? -ENOMEM : -EPROTO, NULL);
 }
 
 /* Reads all there is. 0, or the connection cannot go on. */
@@ -260,7 +263,8 @@ static int librlock_read(struct rlock_client *client, struct rlock_error *ret_en
         if (n > 0) {
             int r = librlock_take(client, (size_t)n, ret_end);
 
-            if (r != 0 || (size_t)n < sizeof(client->room)) {
+            /* A short read has emptied the socket, as far as one can know without a failed send. */
+            if (r != 0 || ((size_t)n < sizeof(client->room) && client->send_error == 0)) {
                 return r;
             }
         } else if (n == 0) {

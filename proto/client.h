@@ -172,7 +172,11 @@ int librlock_call_answer(struct rlock_client *client, int64_t call_id, json_t *r
 
 /* Fills an error of this side; `text` NULL: the sentence of the code. Returns the code. */
 int librlock_error_set(struct rlock_error *error, int code, const char *text);
-/* The same as what the client's last call met. */
-int librlock_fail(struct rlock_client *client, int code, const char *text);
+/* The same as what the client's last call met. In sight, so that analyzers see that it is no success. */
+static inline int librlock_fail(struct rlock_client *client, int code, const char *text)
+{
+    (void)librlock_error_set(&client->error, code, text);
+    return code;
+}
 /* Reads the error object of an answer. -EPROTO: it is none. */
 int librlock_error_read(const json_t *object, struct rlock_error *ret_error);

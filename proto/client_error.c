@@ -65,11 +65,6 @@ int librlock_error_set(struct rlock_error *error, int code, const char *text)
     return code;
 }
 
-int librlock_fail(struct rlock_client *client, int code, const char *text)
-{
-    return librlock_error_set(&client->error, code, text);
-}
-
 /* Cuts what is too long; leaves "" where there is no text. */
 static void librlock_error_copy(char *room, size_t cap, const json_t *object, const char *name)
 {

@@ -224,6 +224,7 @@ static struct rlock_info librlock_list_info(const json_t *object, struct rlock_h
         .lease_ttl_ms = librlock_list_int(lease, "ttl_ms", -1),
         .lease_remaining_ms = librlock_list_int(lease, "remaining_ms", -1),
         .n_waiting = json_array_size(waiting),
+        .n_waiting_more = librlock_list_int(object, "waiting_more", 0),
     };
 
     if (json_is_object(holder)) {
@@ -291,14 +292,18 @@ static struct rlock_list *librlock_list_new(json_t *answer, const json_t *object
     return &whole->list;
 }
 
-/* Calls with params that were just made, and takes them over; jansson made none of text that is not UTF-8. */
+/* Calls with params that were just made, and takes them over; jansson makes none of text that is not UTF-8. */
 static int librlock_list_ask(struct rlock_client *client, const char *method, json_t *params, int timeout_ms,
                              json_t **ret_answer)
 {
-    if (params == NULL) {
-        return librlock_fail(client, -EINVAL, "the key is not UTF-8");
+    int r = librlock_check_waiting(client);
+
+    if (r == 0 && params == NULL) {
+        r = librlock_fail(client, -EINVAL, "the key is not UTF-8");
     }
-    int r = librlock_call_wait(client, method, params, timeout_ms, ret_answer);
+    if (r == 0) {
+        r = librlock_call_wait(client, method, params, timeout_ms, ret_answer);
+    }
     json_decref(params);
     return r;
 }
@@ -306,18 +311,11 @@ static int librlock_list_ask(struct rlock_client *client, const char *method, js
 int rlock_list(struct rlock_client *client, const char *prefix, const char *after, int limit, int timeout_ms,
                struct rlock_list **ret_list)
 {
-    json_t *answer, *objects;
-    int r = librlock_check_waiting(client);
+    json_t *answer, *objects, *number = limit != 0 ? json_integer(limit) : NULL;
+    json_t *params = json_pack("{s:s, s:s, s:o*}", "prefix", prefix != NULL ? prefix : "", "after",
+                               after != NULL ? after : "", "limit", number);
+    int r = librlock_list_ask(client, "list", params, timeout_ms, &answer);
 
-    if (r == 0) {
-        json_t *params = json_pack("{s:s, s:s}", "prefix", prefix != NULL ? prefix : "", "after",
-                                   after != NULL ? after : "");
-
-        if (limit != 0 && params != NULL) {
-            (void)json_object_set_new(params, "limit", json_integer(limit)); /* no memory: the default */
-        }
-        r = librlock_list_ask(client, "list", params, timeout_ms, &answer);
-    }
     if (r != 0) {
         return r;
     }
@@ -338,11 +336,8 @@ int rlock_inspect(struct rlock_client *client, const char *key, int timeout_ms, 
 {
     struct rlock_list *list;
     json_t *answer;
-    int r = librlock_check_waiting(client);
+    int r = librlock_list_ask(client, "inspect", json_pack("{s:s}", "key", key), timeout_ms, &answer);
 
-    if (r == 0) {
-        r = librlock_list_ask(client, "inspect", json_pack("{s:s}", "key", key), timeout_ms, &answer);
-    }
     if (r != 0) {
         return r;
     }

@@ -43,25 +43,28 @@ void frame_feed(struct frame *frame, const char *bytes, size_t len)
     frame->fed_len = len;
 }
 
-/* Appends to what is kept. Grows by doubling, and ends the process rather than lose a byte of it. */
-static void frame_keep(struct frame *frame, const char *bytes, size_t len)
+/* Appends to what is kept. Grows by doubling. False: no memory. */
+static bool frame_keep(struct frame *frame, const char *bytes, size_t len)
 {
     size_t needed = frame->kept_len + len;
 
     if (len == 0) {
-        return;
+        return true;
     }
     if (needed > frame->kept_cap) {
         size_t cap = 2 * frame->kept_cap > FRAME_CAP_MIN ? 2 * frame->kept_cap : FRAME_CAP_MIN;
 
-        frame->kept_cap = needed > cap ? needed : cap;
-        frame->kept = realloc(frame->kept, frame->kept_cap);
-        if (frame->kept == NULL) {
-            abort();
+        cap = needed > cap ? needed : cap;
+        char *kept = realloc(frame->kept, cap);
+        if (kept == NULL) {
+            return false;
         }
+        frame->kept = kept;
+        frame->kept_cap = cap;
     }
     memcpy(frame->kept + frame->kept_len, bytes, len);
     frame->kept_len = needed;
+    return true;
 }
 
 static void frame_forget(struct frame *frame)
@@ -92,12 +95,12 @@ static bool frame_is_too_long(const struct frame *frame, size_t len)
     return line_len > frame->line_max + 1 || last != '\r';
 }
 
-static int frame_fail(struct frame *frame)
+static int frame_fail(struct frame *frame, int outcome)
 {
     frame_forget(frame);
     frame->fed_len = 0;
-    frame->failed = 1;
-    return FRAME_E_TOO_LONG;
+    frame->failed = outcome;
+    return outcome;
 }
 
 int frame_next(struct frame *frame, const char **ret_line, size_t *ret_len)
@@ -106,7 +109,7 @@ int frame_next(struct frame *frame, const char **ret_line, size_t *ret_len)
         frame_forget(frame);
     }
     if (frame->failed) {
-        return FRAME_E_TOO_LONG;
+        return frame->failed;
     }
     if (frame->fed_len == 0) {
         return FRAME_E_MORE;
@@ -117,10 +120,12 @@ int frame_next(struct frame *frame, const char **ret_line, size_t *ret_len)
     const char *end = memchr(frame->fed, '\n', frame->fed_len < reach ? frame->fed_len : reach);
     size_t len = end != NULL ? (size_t)(end - frame->fed) : frame->fed_len;
     if (frame_is_too_long(frame, len)) {
-        return frame_fail(frame);
+        return frame_fail(frame, FRAME_E_TOO_LONG);
     }
     if (end == NULL) {
-        frame_keep(frame, frame->fed, len);
+        if (!frame_keep(frame, frame->fed, len)) {
+            return frame_fail(frame, FRAME_E_NO_MEMORY);
+        }
         frame->fed_len = 0;
         return FRAME_E_MORE;
     }
@@ -128,7 +133,9 @@ int frame_next(struct frame *frame, const char **ret_line, size_t *ret_len)
     const char *line = frame->fed;
     size_t line_len = len;
     if (frame->kept_len > 0) {
-        frame_keep(frame, frame->fed, len);
+        if (!frame_keep(frame, frame->fed, len)) {
+            return frame_fail(frame, FRAME_E_NO_MEMORY);
+        }
         frame->lent = 1;
         line = frame->kept;
         line_len = frame->kept_len;

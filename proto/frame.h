@@ -12,14 +12,15 @@
  *     frame_feed(&frame, bytes, len);
  *     while ((r = frame_next(&frame, &line, &line_len)) == 0)
  *         ... the line is good until the next call ...
- *     r is FRAME_E_MORE: all is consumed; feed the next bytes. FRAME_E_TOO_LONG: for good.
+ *     r is FRAME_E_MORE: all is consumed; feed the next bytes. Anything else: for good.
  */
 
 #include <stddef.h>
 
 enum {
-    FRAME_E_MORE = 1, /* no whole line left in what was fed */
-    FRAME_E_TOO_LONG, /* a line exceeds line_max (its end not counted); no way back into the stream */
+    FRAME_E_MORE = 1,  /* no whole line left in what was fed */
+    FRAME_E_TOO_LONG,  /* a line exceeds line_max (its end not counted); no way back into the stream */
+    FRAME_E_NO_MEMORY, /* for a line in pieces; as little a way back */
 };
 
 struct frame {
@@ -28,8 +29,8 @@ struct frame {
     char *kept; /* the beginning of a line whose end has not come yet */
     size_t kept_len, kept_cap;
     size_t line_max;
-    int lent; /* whether `kept` was lent as a line and is to be forgotten at the next call */
-    int failed;
+    int lent;   /* whether `kept` was lent as a line and is to be forgotten at the next call */
+    int failed; /* the outcome that is for good, or 0 */
 };
 
 void frame_init(struct frame *frame, size_t line_max);

@@ -166,14 +166,18 @@ static void message_print_name(struct print *fault, const struct message_fields 
 
 /* ---- the reader ---- */
 
+/* The text is UTF-8; U+0080 to U+009F, which are C2 80 to C2 9F there, are control characters as well. */
 static bool message_is_key(const char *text, size_t len)
 {
+    unsigned char before = 0;
+
     for (size_t i = 0; i < len; i++) {
         unsigned char byte = (unsigned char)text[i];
 
-        if (byte < 0x20 || byte == 0x7f) {
+        if (byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte < 0xa0)) {
             return false;
         }
+        before = byte;
     }
     return true;
 }

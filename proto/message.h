@@ -140,7 +140,8 @@ struct message_key {
     int64_t lease_ttl_ms;       /* 0: left out */
     int64_t lease_remaining_ms; /* -1: left out; both left out: no lease */
 };
-/* open ... zero or more waiting ... close; the "waiting" array is left out if there were none. */
+/* open ... zero or more waiting ... close; the "waiting" array is left out if there were none, and so is
+ * "waiting_more", the number of those that wait and were not printed. */
 void message_print_key_open(struct print *print, const struct message_key *key);
 void message_print_key_waiting(struct print *print, const struct message_holder *holder, bool is_first);
-void message_print_key_close(struct print *print, bool any_waiting);
+void message_print_key_close(struct print *print, bool any_waiting, size_t n_more);

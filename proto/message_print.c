@@ -264,7 +264,11 @@ void message_print_key_waiting(struct print *print, const struct message_holder 
     message_print_holder(print, holder);
 }
 
-void message_print_key_close(struct print *print, bool any_waiting)
+void message_print_key_close(struct print *print, bool any_waiting, size_t n_more)
 {
-    print_text(print, any_waiting ? "]}" : "}");
+    print_text(print, any_waiting ? "]" : "");
+    if (n_more > 0) {
+        message_print_number(print, "waiting_more", (int64_t)n_more);
+    }
+    print_literal(print, "}");
 }

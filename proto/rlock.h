@@ -191,7 +191,8 @@ enum rlock_state {
  * is best said in options->wait_ms, which the daemon keeps, in order with all others; `timeout_ms` bounds
  * what this function itself waits for the daemon's answer. When it is over the request is withdrawn, which
  * may take up to a second more if the daemon does not react; a grant that crosses the withdrawal is returned
- * as success, or given back as soon as it arrives.
+ * as success, or given back as soon as it arrives. No events of the lock are delivered before it is returned;
+ * one that was lost by then is not returned: RLOCK_E_NOT_HELD.
  * The lock is the caller's: rlock_free() it.
  */
 RLOCK_MUST_CHECK int rlock_lock(struct rlock_client *client, const char *key,
@@ -343,6 +344,7 @@ struct rlock_info {
     const struct rlock_holder *holder;  /* NULL: none that this daemon knows */
     const struct rlock_holder *waiting; /* in the order in which they will get it */
     size_t n_waiting;
+    int64_t n_waiting_more; /* how many wait that are not in this list */
 };
 
 struct rlock_list {

@@ -11,22 +11,22 @@
 #include "proto/rlock_reach.h"
 #include "proto/rlock_text.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Says what the command has done, from what it has found. */
-static void admin_say(const struct rlock_info *before)
+/* Says what was done, from what was found before. */
+static void admin_say(const struct rlock_info *before, bool is_done)
 {
     char text[TEXT_HOLDER_CAP], key[TEXT_HOLDER_CAP];
     snprintf(key, sizeof(key), "%s", before->key);
     text_clean(key);
-    if (before->holder != NULL)
-        printf("%s: taken from %s\n", key, text_holder(before->holder, text));
-    else if (strcmp(before->state, "elsewhere") == 0)
-        printf("%s: deleted in Redis; its holder finds out when it renews\n", key);
-    else
+    if (!is_done)
         printf("%s: nobody held it\n", key);
+    else if (before->holder != NULL)
+        printf("%s: taken from %s\n", key, text_holder(before->holder, text));
+    else
+        printf("%s: deleted in Redis; whoever held it finds out at the next renewal\n", key);
 }
 
 int admin_force_unlock(const struct args *args)
@@ -42,8 +42,10 @@ int admin_force_unlock(const struct args *args)
     int code = rlock_inspect(client, args->operand, REACH_MS_MAX, &before);
     if (code == 0)
         code = reach_ask(client, "force_unlock", args->operand, &result);
-    if (code == 0)
-        admin_say(&before->locks[0]);
+    if (code == 0 || code == RLOCK_E_NOT_HELD) {
+        admin_say(&before->locks[0], code == 0);
+        code = 0; /* nobody holds it, which is what was wanted */
+    }
     rlock_list_free(before);
     free(result);
     return reach_close(client, code);

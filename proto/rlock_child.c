@@ -89,8 +89,16 @@ void child_signal(const struct child *child, int signo)
         (void)kill(-child->pid, SIGCONT);
 }
 
+void child_terminate(const struct child *child)
+{
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    child_signal(child, SIGTERM);
+}
+
 bool child_has_group(const struct child *child)
 {
+    while (waitpid(-child->pid, NULL, WNOHANG) > 0) {
+    }
     return kill(-child->pid, 0) == 0 || errno == EPERM;
 }
 

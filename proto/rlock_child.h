@@ -39,7 +39,12 @@ enum child_state child_look(struct child *child);
 
 /* To its whole group. After TERM and HUP it is continued, since a stopped process would not act on them. */
 void child_signal(const struct child *child, int signo);
-bool child_has_group(const struct child *child); /* false: nobody is left in it */
+
+/* TERM to its group, for good: from here on this process is the one that orphans of the group come to. The one
+ * that they come to otherwise may let them stay as zombies, and then a dead group looks alive. */
+void child_terminate(const struct child *child);
+/* After that, and after the command itself has ended. False: nobody is left in its group. */
+bool child_has_group(const struct child *child);
 
 /* What follows on CHILD_STOPPED. True: it is to be continued at once. Otherwise somebody will do that; if it
  * is the shell, this process has been stopped and continued meanwhile. */

@@ -64,9 +64,7 @@ int hold_command(const struct args *args)
 {
     struct session session;
     int status = session_open(&session, args);
-    if (status == 0)
-        status = session_take(&session);
-    if (status == 0) {
+    if (status == 0 && session_take(&session, &status)) {
         if (printf("%s %lld\n", args->operand, (long long)session.grant.fence) < 0 || fflush(stdout) != 0) {
             text_warn("cannot write: %s", strerror(errno));
             status = EX_IOERR;

@@ -89,7 +89,7 @@ static void run_settle(struct run *run)
         text_warn("killed the command, which had not ended in time for %s", key);
         run->is_killed = true;
     } else {
-        child_signal(&run->child, SIGTERM);
+        child_terminate(&run->child);
         text_warn("told the command to end: %s %s", key,
                   session->state == SESSION_LOST ? "is lost" : "was not renewed in time");
     }
@@ -175,11 +175,12 @@ int run_command(const struct args *args)
 {
     struct run run = {0};
     int status = session_open(&run.session, args);
-    if (status == 0)
-        status = session_take(&run.session);
-    if (status == 0) {
+    if (status == 0 && session_take(&run.session, &status)) {
         status = run_child(&run);
-        if (session_give_back(&run.session) != 0)
+        /* What was not renewed in time will not be released in time either: closing is enough, and the daemon
+         * does what it can. */
+        bool is_hopeless = run.is_terminated && run.session.state == SESSION_HELD;
+        if (!is_hopeless && session_give_back(&run.session) != 0)
             status = EX_TEMPFAIL;
     }
     session_close(&run.session);

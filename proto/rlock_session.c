@@ -231,34 +231,52 @@ static int session_explain_refusal(const struct session *session)
     return status == 1 ? session->args->conflict_status : status;
 }
 
-int session_take(struct session *session)
+/* Until it is decided. 0, or why there is no more to wait for. */
+static int session_wait(struct session *session, int64_t give_up_at_ms)
 {
-    const struct args *args = session->args;
-    struct rlock_options options = {.ttl_ms = args->ttl_ms, .wait_ms = args->wait_ms};
-    int64_t begin_ms = session_now_ms(), give_up_at_ms = INT64_MAX;
     int signo;
-    if (args->wait_ms > 0 || args->wait_ms == RLOCK_ZERO)
-        give_up_at_ms = begin_ms + session_later_ms(args->wait_ms, 0) + SESSION_ANSWER_MS_MAX;
-    session->look_at_ms = begin_ms + SESSION_PROGRESS_MS;
-    int code = rlock_lock_start(session->client, args->operand, &options, &session->lock);
-    if (code != 0)
-        return text_warn_failure(code, rlock_error(session->client), "");
     while (session->state == SESSION_WAITING && session->is_connected) {
         session_turn(session, give_up_at_ms, NULL);
         while ((signo = signals_next(&session->signals)) != 0) {
             if (signo != SIGCHLD)
-                return 128 + signo; /* to close the connection withdraws the request */
+                return 128 + signo; /* to close the connection withdraws the request, or the lock */
         }
         if (session->state == SESSION_WAITING && session_now_ms() >= give_up_at_ms) {
             text_warn("the daemon does not answer");
             return EX_UNAVAILABLE;
         }
     }
-    if (session->state == SESSION_REFUSED)
-        return session_explain_refusal(session);
-    if (!session->is_connected)
-        return text_warn_failure(session->failure.code, &session->failure, "the daemon has gone: ");
-    return session->state == SESSION_HELD ? 0 : EX_TEMPFAIL;
+    return 0;
+}
+
+bool session_take(struct session *session, int *ret_status)
+{
+    const struct args *args = session->args;
+    struct rlock_options options = {.ttl_ms = args->ttl_ms, .wait_ms = args->wait_ms};
+    int64_t begin_ms = session_now_ms(), give_up_at_ms = INT64_MAX;
+    if (args->wait_ms > 0 || args->wait_ms == RLOCK_ZERO)
+        give_up_at_ms = begin_ms + session_later_ms(args->wait_ms, 0) + SESSION_ANSWER_MS_MAX;
+    session->look_at_ms = begin_ms + SESSION_PROGRESS_MS;
+    int code = rlock_lock_start(session->client, args->operand, &options, &session->lock);
+    if (code != 0) {
+        *ret_status = text_warn_failure(code, rlock_error(session->client), "");
+        return false;
+    }
+    int status = session_wait(session, give_up_at_ms);
+    if (status == 0 && session->state == SESSION_REFUSED) {
+        *ret_status = session_explain_refusal(session);
+        return false;
+    }
+    if (status == 0 && !session->is_connected)
+        status = text_warn_failure(session->failure.code, &session->failure, "the daemon has gone: ");
+    /* One who was stopped while it waited may have got the lock long ago. */
+    if (status == 0 && session_now_ms() >= session->valid_until_ms)
+        session_ask(session, SESSION_ANSWER_MS_MAX);
+    if (status == 0 && session_now_ms() >= session->valid_until_ms)
+        status = EX_TEMPFAIL;
+    if (status != 0)
+        *ret_status = status;
+    return status == 0;
 }
 
 /* Sends whichever request gives the lock back. False: there is nothing to give, or nobody to give it to. */

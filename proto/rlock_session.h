@@ -55,8 +55,8 @@ struct session {
 
 /* Connects, and takes the signals. Returns 0 or, having said why, an exit status. session_close() in any case. */
 int session_open(struct session *session, const struct args *args);
-/* Waits for the lock. As above, also when a signal has come: 128 and its number. */
-int session_take(struct session *session);
+/* Waits for the lock. False: it was not got, or a signal has come: an exit status. */
+bool session_take(struct session *session, int *ret_status);
 /* Gives it back and waits for the answer, but not for ever. Returns 0, or EX_TEMPFAIL if it was lost. */
 int session_give_back(struct session *session);
 void session_close(struct session *session);

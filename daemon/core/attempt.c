@@ -20,6 +20,10 @@
 #include <assert.h>
 #include <string.h>
 
+/* A Redis that does not answer is not sent the same for ever: so many lock commands of a lease may be
+ * under way, and then the next one waits, as it would wait there. */
+enum { ATTEMPTS_UNANSWERED_MAX = 8 };
+
 static struct lease *attempt_new_lease(struct broker *broker, struct key *key)
 {
     struct lease *lease = alloc_zeroed(1, sizeof(*lease));
@@ -31,8 +35,9 @@ static struct lease *attempt_new_lease(struct broker *broker, struct key *key)
     return lease;
 }
 
-/* Why a claim gives up after an attempt that ended so; 0 if it goes on waiting. */
-static enum refusal attempt_verdict(const struct claim *claim, enum answer answer)
+/* Why a claim gives up after an attempt that ended so; 0 if it goes on waiting. `was_due`: the attempt was
+ * also for this claim, which had waited its interval. */
+static enum refusal attempt_verdict(const struct claim *claim, enum answer answer, bool was_due)
 {
     bool was_held = answer == ANSWER_TAKEN;
     enum refusal refusal = was_held ? REFUSED_HELD : REFUSED_UNAVAILABLE;
@@ -40,7 +45,7 @@ static enum refusal attempt_verdict(const struct claim *claim, enum answer answe
         return refusal;
     if (!was_held && claim->fail_fast)
         return refusal;
-    if (claim->retry_max != FOREVER && claim->n_attempts > claim->retry_max)
+    if (was_due && claim->retry_max != FOREVER && claim->n_attempts > claim->retry_max)
         return refusal;
     return 0;
 }
@@ -54,6 +59,16 @@ static void attempt_note_error(struct key *key, enum answer answer, const char *
     key->last_error[len] = '\0';
 }
 
+/* How long a claim waits for its next attempt. Without a link an attempt costs nothing and tells nothing:
+ * when it is up again, all are made at once. */
+static int64_t attempt_pause(const struct claim *claim, enum answer answer)
+{
+    const int64_t pause_ms_min = 50;
+    if (answer == ANSWER_UNSENT && claim->retry_interval_ms < pause_ms_min)
+        return pause_ms_min;
+    return claim->retry_interval_ms;
+}
+
 static void attempt_failed(struct broker *broker, struct key *key, enum answer answer, int64_t remaining_ms,
                            const char *text)
 {
@@ -63,17 +78,21 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
     if (answer == ANSWER_TAKEN)
         broker->stats->attempts_held++;
 
-    int64_t pause_ms = INT64_MAX;
+    int64_t next_ms = INT64_MAX;
     struct claim *claim, *next;
     DL_FOREACH_SAFE (key->waiting, claim, next) {
-        claim->n_attempts++;
-        enum refusal refusal = attempt_verdict(claim, answer);
+        bool was_due = claim->try_at_ms <= broker->now_ms;
+        if (was_due) {
+            claim->n_attempts++;
+            claim->try_at_ms = broker->now_ms + attempt_pause(claim, answer);
+        }
+        enum refusal refusal = attempt_verdict(claim, answer, was_due);
         if (refusal != 0)
             key_refuse_claim(broker, claim, refusal);
-        else if (claim->retry_interval_ms < pause_ms)
-            pause_ms = claim->retry_interval_ms;
+        else if (claim->try_at_ms < next_ms)
+            next_ms = claim->try_at_ms;
     }
-    key->attempt_at_ms = key->waiting != NULL ? broker->now_ms + pause_ms : broker->now_ms;
+    key->attempt_at_ms = key->waiting != NULL ? next_ms : broker->now_ms;
 }
 
 void attempt_settle(struct broker *broker, struct key *key)
@@ -81,40 +100,56 @@ void attempt_settle(struct broker *broker, struct key *key)
     struct attempt *attempt = &key->attempt;
     if (!attempt->is_open || broker->now_ms < attempt->due_ms)
         return;
-    if (attempt->is_sent) {
-        key->lease->may_be_set = true;
+    if (attempt->is_sent)
         broker->stats->attempts_timed_out++;
-    }
     attempt_failed(broker, key, ANSWER_UNKNOWN, -1,
-                   attempt->is_sent ? "no answer in time" : "not connected in time");
+                   broker->link == LINK_UP ? "no answer in time" : "not connected in time");
 }
 
 static void attempt_send(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease != NULL ? key->lease : attempt_new_lease(broker, key);
     lease->ttl_ms = key->waiting->ttl_ms;
+    lease->n_attempts++;
+    lease->last_attempt_id = ++broker->last_op_id;
     key->attempt.is_sent = true;
-    key->attempt.op_id = ++broker->last_op_id;
+    key->attempt.op_id = lease->last_attempt_id;
     emit_command(broker, FX_ACQUIRE, lease, key->attempt.op_id, LEASE_FENCES_MIN);
+}
+
+/* Opens an attempt if it is time for one. The claim that attempt_at_ms was set for may have left
+ * meanwhile; then it is put off to the first one that is due. */
+static void attempt_open(struct broker *broker, struct key *key)
+{
+    if (broker->now_ms < key->attempt_at_ms)
+        return;
+    int64_t due_ms = INT64_MAX;
+    const struct claim *claim;
+    DL_FOREACH (key->waiting, claim) {
+        if (claim->try_at_ms < due_ms)
+            due_ms = claim->try_at_ms;
+    }
+    key->attempt_at_ms = due_ms;
+    if (broker->now_ms < due_ms)
+        return;
+    key->attempt = (struct attempt){
+        .is_open = true,
+        .due_ms = broker->now_ms + key->waiting->attempt_timeout_ms,
+    };
 }
 
 void attempt_pursue(struct broker *broker, struct key *key)
 {
     struct attempt *attempt = &key->attempt;
-    if (!attempt->is_open) {
-        if (broker->now_ms < key->attempt_at_ms)
-            return;
-        *attempt = (struct attempt){
-            .is_open = true,
-            .due_ms = broker->now_ms + key->waiting->attempt_timeout_ms,
-        };
-    }
-    if (attempt->is_sent)
+    if (!attempt->is_open)
+        attempt_open(broker, key);
+    if (!attempt->is_open || attempt->is_sent)
         return;
-    if (broker->link == LINK_UP)
-        attempt_send(broker, key);
-    else if (broker->link == LINK_DOWN)
+    if (broker->link == LINK_DOWN)
         attempt_failed(broker, key, ANSWER_UNSENT, -1, broker->link_error);
+    else if (broker->link == LINK_UP &&
+             (key->lease == NULL || key->lease->n_attempts < ATTEMPTS_UNANSWERED_MAX))
+        attempt_send(broker, key);
 }
 
 void attempt_give_up(struct broker *broker, struct key *key)
@@ -125,7 +160,7 @@ void attempt_give_up(struct broker *broker, struct key *key)
     if (key->lease == NULL)
         return;
     assert(key->lease->state == LEASE_TRYING);
-    if (key->lease->may_be_set)
+    if (lease_may_be_set(key->lease))
         leave_begin(broker, key, NULL);
     else
         leave_forget(broker, key->lease);
@@ -155,6 +190,7 @@ void attempt_answered(struct broker *broker, struct lease *lease, const struct e
         }
         /* Rule: a reply that comes when the lease would be over is not a success. What it may have left
          * in Redis is given back, and with that the value is spent. */
+        lease->may_be_set = true;
         leave_begin(broker, key, NULL);
         if (is_current)
             attempt_failed(broker, key, ANSWER_UNKNOWN, -1, "the answer came too late");
@@ -162,8 +198,6 @@ void attempt_answered(struct broker *broker, struct lease *lease, const struct e
             key->attempt.is_open = false; /* it was with the value that is spent now */
         return;
     }
-    if (outcome->answer == ANSWER_UNKNOWN)
-        lease->may_be_set = true;
     if (is_current)
         attempt_failed(broker, key, outcome->answer, outcome->remaining_ms, outcome->text);
 }

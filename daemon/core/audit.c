@@ -13,15 +13,19 @@
 
 static void audit_queue(const struct key *key)
 {
-    size_t n_waiting = 0;
+    size_t n_waiting = 0, n_tries = 0;
     const struct claim *claim;
     DL_FOREACH (key->waiting, claim) {
+        n_tries += claim->wait_ms == 0;
         assert(claim->state == CLAIM_WAITING && claim->key == key);
         assert(timer_is_set(&claim->timer) == (claim->wait_ms != FOREVER));
         assert(claim == key->waiting || claim->prev->asked_at_ms <= claim->asked_at_ms);
         n_waiting++;
     }
-    assert(n_waiting == key->n_waiting);
+    assert(n_waiting == key->n_waiting && n_tries == key->n_tries);
+    /* An unlock waits only for a lease that is to be passed on. */
+    if (key->departure.request_id != 0)
+        assert(key->grant == NULL && key->waiting != NULL && key->lease->state == LEASE_HELD);
 }
 
 static void audit_grant(const struct broker *broker, const struct key *key)
@@ -40,8 +44,9 @@ static void audit_grant(const struct broker *broker, const struct key *key)
     assert(key->lease != NULL && key->lease->state == LEASE_HELD);
     assert(broker->now_ms < key->lease->times.lost_at_ms);
     assert(grant->fence > 0 && grant->fence < key->lease->fence_end);
+    assert(broker->now_ms < grant->ttl_until_ms && key->departure.request_id == 0 && key->n_tries == 0);
     if (grant->state == CLAIM_GRANTED)
-        assert(broker->now_ms < grant->hold_until_ms && broker->now_ms < grant->ttl_until_ms);
+        assert(broker->now_ms < grant->hold_until_ms);
 }
 
 static void audit_lease(const struct broker *broker, const struct key *key)

@@ -79,18 +79,11 @@ static const char *broker_limit_for(const struct broker *broker, const struct cl
     return NULL;
 }
 
-/* A claim that does not want to wait, on a key that others hold or wait for: whatever the next attempt
- * brings, it would not be for this one. Redis is not asked. */
+/* A claim that does not want to wait, on a key that is held here: Redis is not asked. */
 static void broker_refuse_try(struct broker *broker, const struct key *key, const struct ev_request *from)
 {
-    bool is_held = key->grant != NULL || key->last_error[0] == '\0';
-    struct fx_reply *reply = broker_refuse(broker, from, is_held ? REFUSED_HELD : REFUSED_UNAVAILABLE);
-    if (!is_held)
-        reply->last_error = key->last_error;
-    else if (key->grant != NULL)
-        reply->remaining_ms = key->lease->times.valid_until_ms - broker->now_ms;
-    else if (key->other_until_ms > broker->now_ms)
-        reply->remaining_ms = key->other_until_ms - broker->now_ms;
+    broker_refuse(broker, from, REFUSED_HELD)->remaining_ms =
+        key->lease->times.valid_until_ms - broker->now_ms;
 }
 
 static void broker_on_claim(struct broker *broker, const struct ev_claim *asked)
@@ -112,7 +105,7 @@ static void broker_on_claim(struct broker *broker, const struct ev_claim *asked)
         broker_refuse(broker, from, REFUSED_ALREADY_HELD);
     else if (limit != NULL)
         broker_refuse(broker, from, REFUSED_LIMIT)->limit = limit;
-    else if (asked->wait_ms == 0 && (key->grant != NULL || key->waiting != NULL))
+    else if (asked->wait_ms == 0 && key->lease != NULL && key->lease->state == LEASE_HELD)
         broker_refuse_try(broker, key, from);
     else
         key_add_claim(broker, key, claim_new(claimant, key, asked, broker->now_ms));
@@ -145,14 +138,24 @@ static struct key *broker_find_grant(struct broker *broker, const struct ev_requ
 }
 
 /* An unlock of a lock that was taken away tells that its holder has heard of that. */
-static void broker_note_heard(struct broker *broker, const struct ev_request *from)
+static void broker_note_heard(struct broker *broker, const struct ev_request *from, int64_t fence)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
     if (key == NULL || key->grant == NULL || key->grant->claimant->id != from->peer_id ||
-        key->grant->state != CLAIM_REVOKED)
+        key->grant->state != CLAIM_REVOKED || (fence != 0 && fence != key->grant->fence))
         return;
     key_end_grant(broker, key, ENDING_RELEASED);
     key_settle(broker, key);
+}
+
+/* A request that is answered when the lock has been passed on or given back. */
+static struct departure broker_departure(const struct broker *broker, const struct ev_request *from)
+{
+    return (struct departure){
+        .peer_id = from->peer_id,
+        .request_id = from->request_id,
+        .answer_by_ms = broker->now_ms + broker->settings.redis_timeout_ms,
+    };
 }
 
 static void broker_on_unlock(struct broker *broker, const struct ev_unlock *asked)
@@ -160,21 +163,15 @@ static void broker_on_unlock(struct broker *broker, const struct ev_unlock *aske
     const struct ev_request *from = &asked->from;
     struct key *key = broker_find_grant(broker, from, asked->fence);
     if (key == NULL) {
-        broker_note_heard(broker, from);
+        broker_note_heard(broker, from, asked->fence);
         return;
     }
-    struct departure departure = {
-        .peer_id = from->peer_id,
-        .request_id = from->request_id,
-        .fence = key->grant->fence,
-        .held_ms = broker->now_ms - key->grant->granted_at_ms,
-    };
+    struct departure departure = broker_departure(broker, from);
+    departure.fence = key->grant->fence;
+    departure.held_ms = broker->now_ms - key->grant->granted_at_ms;
     broker->stats->unlocks++;
     key_end_grant(broker, key, ENDING_RELEASED);
-    if (key->waiting != NULL)
-        emit_departed(broker, key, &departure);
-    else
-        leave_begin(broker, key, &departure);
+    key->departure = departure; /* answered by the next grant, or by the release */
     key_settle(broker, key);
 }
 
@@ -221,13 +218,14 @@ static void broker_on_force(struct broker *broker, const struct ev_request *from
         emit_query(broker, FX_FORCE, from);
         return;
     }
-    struct departure departure = {
-        .peer_id = from->peer_id, .request_id = from->request_id, .is_forced = true};
+    struct departure departure = broker_departure(broker, from);
+    departure.is_forced = true;
     if (key->grant != NULL) {
         if (key->grant->state == CLAIM_GRANTED)
             emit_notice(broker, FX_LOST, key->grant, ENDING_FORCED);
         key_end_grant(broker, key, ENDING_FORCED);
     }
+    key_answer_departure(broker, key);
     leave_begin(broker, key, &departure);
     key_settle(broker, key);
 }
@@ -262,6 +260,7 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
     if (lease == NULL)
         return; /* the lease ended before its last answer came */
     struct key *key = lease->key;
+    lease_note_answer(lease, outcome);
     switch (lease->state) {
     case LEASE_TRYING:
         attempt_answered(broker, lease, outcome);
@@ -276,10 +275,22 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
     key_settle(broker, key);
 }
 
+/* The key has been deleted behind the command that made this daemon's lease, if there is one: commands
+ * are answered in their order, so a lease that is held by now was got before. */
+static void broker_note_forced(struct broker *broker, const struct ev_request *from)
+{
+    struct key *key = key_find(broker, from->key, from->key_len);
+    if (key == NULL || key->lease == NULL || key->lease->state != LEASE_HELD)
+        return;
+    key_lose(broker, key, ENDING_FORCED);
+    key_settle(broker, key);
+}
+
 static void broker_on_queried(struct broker *broker, const struct ev_queried *queried)
 {
     switch (queried->answer) {
     case ANSWER_OURS:
+        broker_note_forced(broker, &queried->from);
         emit_forced(broker, &queried->from);
         break;
     case ANSWER_TAKEN:
@@ -306,6 +317,9 @@ static void broker_make_due(struct broker *broker, struct key *key)
 {
     struct lease *lease;
     key->attempt_at_ms = broker->now_ms;
+    struct claim *claim;
+    DL_FOREACH (key->waiting, claim)
+        claim->try_at_ms = broker->now_ms;
     if (key->lease != NULL) {
         key->lease->times.renew_at_ms = broker->now_ms;
         key->lease->again_at_ms = broker->now_ms;

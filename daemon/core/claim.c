@@ -29,6 +29,7 @@ struct claim *claim_new(struct claimant *claimant, struct key *key, const struct
         .request_id = asked->from.request_id,
         .state = CLAIM_WAITING,
         .asked_at_ms = now_ms,
+        .try_at_ms = now_ms,
         .ttl_ms = asked->ttl_ms,
         .wait_ms = asked->wait_ms,
         .retry_interval_ms = asked->retry_interval_ms,

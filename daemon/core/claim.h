@@ -37,12 +37,13 @@ struct claim {
     int64_t ttl_ms, wait_ms, retry_interval_ms, retry_max, attempt_timeout_ms,
         max_hold_ms; /* as in ev_claim */
     bool fail_fast, auto_refresh;
-    int64_t n_attempts; /* that failed while it waited */
+    int64_t try_at_ms;  /* WAITING: an attempt is due for it from here on */
+    int64_t n_attempts; /* that were due for it and failed */
     struct timer timer; /* WAITING: when wait_ms is over */
 
     int64_t granted_at_ms, fence; /* GRANTED, REVOKED */
     int64_t hold_until_ms;        /* GRANTED: by max_hold_ms; INT64_MAX: no end */
-    int64_t ttl_until_ms;         /* GRANTED without auto_refresh; INT64_MAX: no end */
+    int64_t ttl_until_ms;         /* without auto_refresh: what its peer was told; INT64_MAX: no end */
     enum ending ending;           /* REVOKED: what its peer was told */
 
     struct claim *prev, *next; /* in key->waiting */

@@ -66,6 +66,13 @@ static struct fx_reply *emit_reply(struct broker *broker, enum effect_kind kind,
     return reply;
 }
 
+/* Until when the holder may believe: its own bound may come before the lease's. */
+static int64_t emit_valid_until(const struct claim *claim, const struct lease *lease)
+{
+    int64_t until_ms = lease->times.valid_until_ms;
+    return claim->ttl_until_ms < until_ms ? claim->ttl_until_ms : until_ms;
+}
+
 void emit_granted(struct broker *broker, const struct claim *claim, const struct lease *lease)
 {
     const struct key *key = claim->key;
@@ -73,7 +80,7 @@ void emit_granted(struct broker *broker, const struct claim *claim, const struct
         emit_reply(broker, FX_GRANTED, claim->claimant->id, claim->request_id, key->name, key->name_len);
     reply->fence = claim->fence;
     reply->ttl_ms = claim->ttl_ms;
-    reply->valid_until_ms = lease->times.valid_until_ms;
+    reply->valid_until_ms = emit_valid_until(claim, lease);
     reply->waited_ms = broker->now_ms - claim->asked_at_ms;
     broker->stats->grants++;
 }
@@ -96,7 +103,7 @@ void emit_refreshed(struct broker *broker, const struct key *key, const struct r
         return;
     reply->fence = key->grant->fence;
     reply->ttl_ms = key->grant->ttl_ms;
-    reply->valid_until_ms = key->lease->times.valid_until_ms;
+    reply->valid_until_ms = emit_valid_until(key->grant, key->lease);
 }
 
 void emit_cancelled(struct broker *broker, const struct ev_request *from, bool cancelled)

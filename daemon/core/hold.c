@@ -17,6 +17,7 @@
 #include "daemon/core/emit.h"
 
 #include <assert.h>
+#include <string.h>
 
 static bool hold_is_active(const struct key *key)
 {
@@ -28,7 +29,9 @@ bool hold_is_sound(const struct broker *broker, const struct key *key)
     const struct lease *lease = key->lease;
     if (broker->now_ms >= lease->times.risk_at_ms || lease->fence_next >= lease->fence_end)
         return false;
-    return key->waiting->auto_refresh || lease->times.sent_at_ms >= key->vacant_since_ms;
+    const struct claim *head = key->waiting;
+    return head->auto_refresh ||
+           (lease->times.sent_at_ms >= key->vacant_since_ms && lease->times.ttl_ms >= head->ttl_ms);
 }
 
 /* --- refresh requests ------------------------------------------------------------------------------ */
@@ -108,8 +111,9 @@ void hold_pursue(struct broker *broker, struct key *key)
     lease->op = (struct op){
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease->ttl_ms),
+        .fence_count = lease_fences_wanted(lease),
     };
-    emit_command(broker, FX_RENEW, lease, lease->op.id, lease_fences_wanted(lease));
+    emit_command(broker, FX_RENEW, lease, lease->op.id, lease->op.fence_count);
 
     struct refresh *refresh;
     DL_FOREACH (key->refreshes, refresh) {
@@ -133,20 +137,39 @@ static void hold_settle_op(struct broker *broker, struct key *key)
 
 /* --- time ------------------------------------------------------------------------------------------ */
 
+/* When the holder of a lock without auto_refresh is told that it ends. */
+static int64_t hold_ttl_lost_at(const struct claim *claim)
+{
+    return claim->auto_refresh ? DEADLINE_NEVER : claim->ttl_until_ms - timing_lead(claim->ttl_ms);
+}
+
 static void hold_settle_grant(struct broker *broker, struct key *key)
 {
     struct claim *claim = key->grant;
-    if (!hold_is_active(key))
+    if (claim == NULL)
         return;
-    if (broker->now_ms >= claim->hold_until_ms) {
+    if (claim->state == CLAIM_REVOKED) {
+        /* Without auto_refresh it was told until when it may believe: from there on nobody does. */
+        if (broker->now_ms >= claim->ttl_until_ms)
+            key_end_grant(broker, key, claim->ending);
+    } else if (broker->now_ms >= claim->hold_until_ms) {
         key_revoke(broker, key, ENDING_MAX_HOLD);
-    } else if (broker->now_ms >= claim->ttl_until_ms) {
+    } else if (broker->now_ms >= hold_ttl_lost_at(claim)) {
         key_revoke(broker, key, ENDING_TTL);
     } else if (claim->auto_refresh && !key->lease->risk_told &&
                broker->now_ms >= key->lease->times.risk_at_ms) {
         key->lease->risk_told = true;
         emit_notice(broker, FX_AT_RISK, claim, 0);
     }
+}
+
+/* An unlock that waits for the next grant waits no longer than Redis may take to answer. */
+static void hold_settle_departure(struct broker *broker, struct key *key)
+{
+    if (broker->link == LINK_DOWN)
+        key_refuse_departure(broker, key, broker->link_error);
+    else if (broker->now_ms >= key->departure.answer_by_ms)
+        key_refuse_departure(broker, key, "no answer in time");
 }
 
 void hold_settle(struct broker *broker, struct key *key)
@@ -159,6 +182,7 @@ void hold_settle(struct broker *broker, struct key *key)
     hold_settle_grant(broker, key);
     hold_settle_op(broker, key);
     hold_settle_refreshes(broker, key);
+    hold_settle_departure(broker, key);
 }
 
 static int64_t hold_earlier(int64_t a_ms, int64_t b_ms)
@@ -190,41 +214,62 @@ int64_t hold_deadline(const struct broker *broker, const struct key *key)
     int64_t deadline_ms = hold_earlier(lease->times.lost_at_ms, hold_renewal_deadline(broker, key));
     if (hold_is_active(key)) {
         deadline_ms = hold_earlier(deadline_ms, key->grant->hold_until_ms);
-        deadline_ms = hold_earlier(deadline_ms, key->grant->ttl_until_ms);
+        deadline_ms = hold_earlier(deadline_ms, hold_ttl_lost_at(key->grant));
         if (key->grant->auto_refresh && !lease->risk_told)
             deadline_ms = hold_earlier(deadline_ms, lease->times.risk_at_ms);
     }
+    if (key->grant != NULL && key->grant->state == CLAIM_REVOKED)
+        deadline_ms = hold_earlier(deadline_ms, key->grant->ttl_until_ms);
     if (key->refreshes != NULL)
         deadline_ms = hold_earlier(deadline_ms, key->refreshes->due_ms);
+    if (key->departure.request_id != 0)
+        deadline_ms = hold_earlier(deadline_ms, key->departure.answer_by_ms);
     return deadline_ms;
 }
 
 /* --- answers --------------------------------------------------------------------------------------- */
 
-static void hold_confirmed(struct broker *broker, struct key *key, const struct ev_outcome *outcome)
+/* The grant was asked to last from that command on: what its peer is told now. */
+static void hold_prolong(struct key *key, const struct ev_outcome *outcome)
 {
-    struct lease *lease = key->lease;
     struct claim *claim = key->grant;
-    lease_confirm(lease, &broker->settings, outcome->sent_at_ms, outcome->ttl_ms);
-    lease_take_fences(lease, outcome->fence_first, outcome->fence_count);
-    lease->again_at_ms = broker->now_ms;
-    if (!hold_is_active(key))
-        return;
-    if (lease->risk_told && broker->now_ms < lease->times.risk_at_ms) {
-        lease->risk_told = false;
-        emit_notice(broker, FX_SAFE, claim, 0);
-    }
-    if (!claim->auto_refresh && claim->ttl_until_ms < outcome->sent_at_ms + outcome->ttl_ms)
-        claim->ttl_until_ms = outcome->sent_at_ms + outcome->ttl_ms;
+    int64_t until_ms = hold_earlier(outcome->sent_at_ms + outcome->ttl_ms, key->lease->times.valid_until_ms);
+    if (!claim->auto_refresh && claim->ttl_until_ms < until_ms)
+        claim->ttl_until_ms = until_ms;
+}
 
+static void hold_answer_refreshes(struct broker *broker, struct key *key, const struct ev_outcome *outcome)
+{
     struct refresh *refresh, *next;
     DL_FOREACH_SAFE (key->refreshes, refresh, next) {
         if (refresh->op_id != outcome->op_id)
             continue;
+        hold_prolong(key, outcome);
         emit_refreshed(broker, key, refresh);
         DL_DELETE(key->refreshes, refresh);
         free(refresh);
     }
+}
+
+static void hold_confirmed(struct broker *broker, struct key *key, const struct ev_outcome *outcome,
+                           bool without_fences)
+{
+    static const char no_fences[] = "Redis gives no fences";
+    struct lease *lease = key->lease;
+    lease_confirm(lease, &broker->settings, outcome->sent_at_ms, outcome->ttl_ms);
+    lease_take_fences(lease, outcome->fence_first, outcome->fence_count);
+    lease->again_at_ms = broker->now_ms;
+    if (without_fences) {
+        lease->again_at_ms += timing_renew_pause(lease->ttl_ms);
+        memcpy(key->last_error, no_fences, sizeof(no_fences));
+    }
+    if (!hold_is_active(key))
+        return;
+    if (lease->risk_told && broker->now_ms < lease->times.risk_at_ms) {
+        lease->risk_told = false;
+        emit_notice(broker, FX_SAFE, key->grant, 0);
+    }
+    hold_answer_refreshes(broker, key, outcome);
 }
 
 /* The renewal failed without saying that the lease is over. */
@@ -242,11 +287,12 @@ void hold_answered(struct broker *broker, struct lease *lease, const struct ev_o
 {
     struct key *key = lease->key;
     bool is_current = lease->op.id != 0 && outcome->op_id == lease->op.id;
+    bool without_fences = is_current && lease->op.fence_count > 0 && outcome->fence_count == 0;
     if (is_current)
         lease->op.id = 0;
     switch (outcome->answer) {
     case ANSWER_OURS: /* also of a renewal that had been given up as unanswered: it is as true as any */
-        hold_confirmed(broker, key, outcome);
+        hold_confirmed(broker, key, outcome, without_fences);
         return;
     case ANSWER_TAKEN:
     case ANSWER_GONE:

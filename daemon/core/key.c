@@ -70,6 +70,9 @@ void key_add_claim(struct broker *broker, struct key *key, struct claim *claim)
     claim->claimant->n_waiting++;
     key_charge_user(broker, claim->user_id);
     broker->stats->claims_waiting++;
+    key->n_tries += claim->wait_ms == 0;
+    if (key->attempt_at_ms > claim->try_at_ms)
+        key->attempt_at_ms = claim->try_at_ms;
     claim->timer.kind = TIMER_CLAIM;
     /* A claim that does not wait is bounded all the same: by the one attempt that it is for. */
     int64_t bound_ms = claim->wait_ms != 0 ? claim->wait_ms : claim->attempt_timeout_ms;
@@ -82,6 +85,7 @@ static void key_dequeue(struct broker *broker, struct claim *claim)
     heap_clear(&broker->timers, &claim->timer);
     DL_DELETE(claim->key->waiting, claim);
     claim->key->n_waiting--;
+    claim->key->n_tries -= claim->wait_ms == 0;
     claim->claimant->n_waiting--;
     broker->stats->claims_waiting--;
 }
@@ -118,6 +122,40 @@ void key_refuse_claim(struct broker *broker, struct claim *claim, enum refusal r
 
 /* --- the grant ------------------------------------------------------------------------------------- */
 
+/* The lock has gone to another: those who did not want to wait are told. */
+static void key_refuse_tries(struct broker *broker, struct key *key)
+{
+    struct claim *claim, *next;
+    if (key->n_tries == 0)
+        return;
+    DL_FOREACH_SAFE (key->waiting, claim, next) {
+        if (claim->wait_ms == 0)
+            key_refuse_claim(broker, claim, REFUSED_HELD);
+    }
+}
+
+void key_refuse_departure(struct broker *broker, struct key *key, const char *last_error)
+{
+    struct departure *departure = &key->departure;
+    if (departure->request_id == 0)
+        return;
+    emit_refused(broker, departure->peer_id, departure->request_id, REFUSED_UNAVAILABLE, key->name,
+                 key->name_len)
+        ->last_error = last_error;
+    departure->request_id = 0;
+}
+
+void key_answer_departure(struct broker *broker, struct key *key)
+{
+    emit_departed(broker, key, &key->departure);
+    key->departure.request_id = 0;
+}
+
+static int64_t key_earlier(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 static void key_grant_head(struct broker *broker, struct key *key)
 {
     struct claim *claim = key->waiting;
@@ -130,14 +168,18 @@ static void key_grant_head(struct broker *broker, struct key *key)
     claim->granted_at_ms = broker->now_ms;
     claim->hold_until_ms =
         claim->max_hold_ms == FOREVER ? DEADLINE_NEVER : broker->now_ms + claim->max_hold_ms;
-    claim->ttl_until_ms = claim->auto_refresh ? DEADLINE_NEVER : broker->now_ms + claim->ttl_ms;
+    claim->ttl_until_ms = DEADLINE_NEVER;
+    if (!claim->auto_refresh)
+        claim->ttl_until_ms = key_earlier(broker->now_ms + claim->ttl_ms, lease->times.valid_until_ms);
     if (key->vacant_since_ms >= 0)
         broker->stats->handovers++;
     key->vacant_since_ms = -1;
     if (claim->ttl_ms > lease->ttl_ms)
         lease->times.renew_at_ms = broker->now_ms; /* it asked for more than Redis has been told */
     lease->ttl_ms = claim->ttl_ms;
+    key_answer_departure(broker, key);
     emit_granted(broker, claim, lease);
+    key_refuse_tries(broker, key);
 }
 
 static void key_drop_grant(struct broker *broker, struct key *key)
@@ -182,8 +224,11 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
         claimant_remember(claim->claimant, key->name, key->name_len, reason);
         hold_refuse_refreshes(broker, key, REFUSED_NOT_HELD, reason, NULL);
     }
+    if (claim != NULL && claim->state == CLAIM_REVOKED && claim->ending == ENDING_SHUTDOWN)
+        claimant_remember(claim->claimant, key->name, key->name_len, reason);
     if (claim != NULL)
         key_drop_grant(broker, key);
+    key_refuse_departure(broker, key, "no answer in time");
     /* What has run out here is still there in Redis for a moment; before that an attempt is in vain. */
     bool is_by_time = reason == ENDING_EXPIRED || reason == ENDING_TTL;
     key->attempt_at_ms = is_by_time ? key->lease->times.gone_at_ms : broker->now_ms;
@@ -191,6 +236,14 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
 }
 
 /* --- the decision ---------------------------------------------------------------------------------- */
+
+/* Nobody wants the lease any more, maybe since those left for whom an unlock was to make room. */
+static void key_give_back(struct broker *broker, struct key *key)
+{
+    struct departure departure = key->departure;
+    key->departure.request_id = 0;
+    leave_begin(broker, key, &departure);
+}
 
 /* Demand meets supply. */
 static void key_match(struct broker *broker, struct key *key)
@@ -207,7 +260,7 @@ static void key_match(struct broker *broker, struct key *key)
     if (key->grant != NULL || key->waiting != NULL)
         return;
     if (is_held)
-        leave_begin(broker, key, NULL);
+        key_give_back(broker, key);
     else
         attempt_give_up(broker, key);
 }
@@ -222,7 +275,7 @@ static int64_t key_deadline(const struct broker *broker, const struct key *key)
         next_ms = key->attempt.due_ms;
     else if (key->waiting != NULL)
         next_ms = key->attempt_at_ms;
-    return next_ms < deadline_ms ? next_ms : deadline_ms;
+    return key_earlier(next_ms, deadline_ms);
 }
 
 static void key_bury(struct broker *broker, struct key *key)

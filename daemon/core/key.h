@@ -50,10 +50,12 @@ struct key {
     struct claim *grant;
     struct lease *lease;
     struct lease *leaving;
-    struct refresh *refreshes; /* only while there is a grant */
+    struct refresh *refreshes;  /* only while there is a grant */
+    struct departure departure; /* an unlock that is answered when the next claim is granted */
+    size_t n_tries;             /* waiting claims that do not want to wait */
 
     struct attempt attempt;
-    int64_t attempt_at_ms;   /* the next attempt not before this */
+    int64_t attempt_at_ms;   /* the next attempt not before this: the earliest try_at_ms, or earlier */
     int64_t other_until_ms;  /* when the lease of another host would end, as last heard; 0: not heard */
     int64_t vacant_since_ms; /* when the last grant on the present lease ended; -1: there was none */
     char last_error[65];     /* of the last attempt; "": it was answered, with yes or no */
@@ -81,6 +83,9 @@ void key_refuse_claim(struct broker *broker, struct claim *claim, enum refusal r
 /* Takes a waiting claim out of the queue without an answer; the claim ends. */
 void key_drop_claim(struct broker *broker, struct claim *claim);
 
+/* Answers the unlock that waits for the next grant, if there is one: it is done, or with a refusal. */
+void key_answer_departure(struct broker *broker, struct key *key);
+void key_refuse_departure(struct broker *broker, struct key *key, const char *last_error);
 /* The grant ends and is remembered as `ending`; the lease stays, for the next grant or to be given back. */
 void key_end_grant(struct broker *broker, struct key *key, enum ending ending);
 /* The holder is told that it has lost the lock, while the lease lives on: nobody else gets it until the

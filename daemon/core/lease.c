@@ -41,3 +41,17 @@ void lease_confirm(struct lease *lease, const struct broker_settings *settings, 
     else
         lease->times = times;
 }
+
+void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome)
+{
+    if (outcome->op_id > lease->last_attempt_id)
+        return; /* a renewal or a release */
+    lease->n_attempts--;
+    if (outcome->answer == ANSWER_UNKNOWN)
+        lease->may_be_set = true;
+}
+
+bool lease_may_be_set(const struct lease *lease)
+{
+    return lease->may_be_set || lease->n_attempts > 0;
+}

@@ -25,14 +25,16 @@
 
 #include <stdbool.h>
 
+struct ev_outcome;
 struct key;
 
 enum lease_state { LEASE_TRYING = 1, LEASE_HELD, LEASE_LEAVING };
 
 /* A command under way. */
 struct op {
-    uint64_t id;    /* 0: none */
-    int64_t due_ms; /* when it counts as unanswered */
+    uint64_t id;         /* 0: none */
+    int64_t due_ms;      /* when it counts as unanswered */
+    int64_t fence_count; /* a renewal's: how many fences it asked for */
 };
 
 /* The unlock that a LEAVING lease answers when Redis has; request_id 0: nobody waits. */
@@ -49,8 +51,10 @@ struct lease {
     enum lease_state state;
     int64_t ttl_ms; /* that the next command carries */
 
-    /* TRYING */
-    bool may_be_set; /* an attempt of it went unanswered, or its answer came too late */
+    /* TRYING, and known of it later */
+    bool may_be_set;          /* an attempt of it went unanswered, or its answer came too late */
+    size_t n_attempts;        /* lock commands of it that are still to be answered */
+    uint64_t last_attempt_id; /* the op_id of the last of them */
 
     /* HELD */
     struct lease_times times;
@@ -63,6 +67,7 @@ struct lease {
     int64_t again_at_ms; /* not before: the next renewal or release after one that failed */
 
     /* LEAVING */
+    int64_t over_at_ms; /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
     struct departure departure;
 
     struct lease *prev, *next; /* in key->leaving */
@@ -84,3 +89,9 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
 /* Takes in Redis's word that the key is ours, by a command sent and with a ttl as given. */
 void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
                    int64_t ttl_ms);
+
+/* Takes in that a command was answered, in whichever state the lease is by now. */
+void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome);
+
+/* Whether a lock command of it may still set the key: then its release must not be forgotten. */
+bool lease_may_be_set(const struct lease *lease);

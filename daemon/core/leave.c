@@ -5,9 +5,9 @@
  * Leases that nobody wants any more.
  *
  * A release may be retried freely: it deletes the key only if it still has this lease's value, which
- * is never used again. It is not forgotten when the ttl is over either: a command whose connection
- * broke may be executed much later, when a stopped Redis goes on, and then lives for its ttl from that
- * moment. Only what was sent before a break is kept so, thus there is no more of it than was under way.
+ * is never used again. It must not be forgotten while it may still do good: until the lease is over, and
+ * where a lock command was never answered until Redis has answered the release, since a stopped Redis may
+ * execute that command much later. There is no more of the latter than was under way at a break.
  */
 
 #include "daemon/core/leave.h"
@@ -57,6 +57,16 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
     emit_command(broker, FX_RELEASE, lease, lease->op.id, 0);
 }
 
+/* When nothing of the lease can be left in Redis. A renewal that comes late cannot bring the key back, and
+ * lengthens it once more at the most; but a lock command that was never answered may set it at any time. */
+static int64_t leave_over_at(const struct broker *broker, const struct lease *lease)
+{
+    if (lease_may_be_set(lease))
+        return INT64_MAX;
+    int64_t ttl_ms = lease->ttl_ms > lease->times.ttl_ms ? lease->ttl_ms : lease->times.ttl_ms;
+    return timing_confirmed(&broker->settings, broker->now_ms, 2 * ttl_ms, 0).gone_at_ms;
+}
+
 void leave_begin(struct broker *broker, struct key *key, const struct departure *departure)
 {
     struct lease *lease = key->lease;
@@ -66,16 +76,20 @@ void leave_begin(struct broker *broker, struct key *key, const struct departure 
     lease->state = LEASE_LEAVING;
     lease->op = (struct op){0};
     lease->again_at_ms = broker->now_ms;
-    if (departure != NULL) {
+    lease->over_at_ms = leave_over_at(broker, lease);
+    if (departure != NULL)
         lease->departure = *departure;
-        lease->departure.answer_by_ms = broker->now_ms + broker->settings.redis_timeout_ms;
-    }
     DL_APPEND(key->leaving, lease);
     leave_pursue(broker, lease);
 }
 
 static void leave_settle_one(struct broker *broker, struct lease *lease)
 {
+    if (broker->now_ms >= lease->over_at_ms) {
+        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, leave_no_answer);
+        leave_forget(broker, lease);
+        return;
+    }
     if (lease->op.id != 0 && broker->now_ms >= lease->op.due_ms) {
         lease->op.id = 0;
         lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
@@ -99,7 +113,7 @@ int64_t leave_deadline(const struct broker *broker, const struct key *key)
     int64_t deadline_ms = DEADLINE_NEVER;
     const struct lease *lease;
     DL_FOREACH (key->leaving, lease) {
-        int64_t next_ms = DEADLINE_NEVER;
+        int64_t next_ms = lease->over_at_ms;
         if (lease->op.id != 0 && lease->op.due_ms < next_ms)
             next_ms = lease->op.due_ms;
         if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms)

@@ -3,8 +3,8 @@
 #pragma once
 
 /*
- * Giving a lease back: the release is sent until Redis has answered it. Whoever unlocked waits for that
- * no longer than Redis may take to answer.
+ * Giving a lease back: the release is sent until Redis has answered it, or nothing of the lease can be left
+ * there. Whoever unlocked waits for that no longer than Redis may take to answer.
  */
 
 #include "daemon/core/state.h"

@@ -15,8 +15,7 @@ static int64_t timing_margin(const struct broker_settings *settings, int64_t ttl
     return ttl_ms * settings->drift_per_10k / 10000 + 2;
 }
 
-/* How much before valid_until the holder is told: room for the way to its socket. */
-static int64_t timing_lead(int64_t ttl_ms)
+int64_t timing_lead(int64_t ttl_ms)
 {
     const int64_t lead_ms_max = 150;
     int64_t lead_ms = ttl_ms / 200 + 2;
@@ -41,6 +40,7 @@ struct lease_times timing_confirmed(const struct broker_settings *settings, int6
     int64_t renew_at_ms = sent_at_ms + period_ms - earlier_ms;
     struct lease_times times = {
         .sent_at_ms = sent_at_ms,
+        .ttl_ms = ttl_ms,
         .renew_at_ms = renew_at_ms - renew_at_ms % timing_tick(ttl_ms),
         .risk_at_ms = sent_at_ms + ttl_ms * 6 / 10,
         .valid_until_ms = sent_at_ms + ttl_ms - margin_ms,
@@ -60,6 +60,7 @@ void timing_extend(struct lease_times *times, const struct lease_times *with)
 {
     if (times->sent_at_ms <= with->sent_at_ms) {
         times->sent_at_ms = with->sent_at_ms;
+        times->ttl_ms = with->ttl_ms;
         times->renew_at_ms = with->renew_at_ms;
     }
     timing_raise(&times->risk_at_ms, with->risk_at_ms);

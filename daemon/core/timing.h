@@ -24,6 +24,7 @@ struct broker_settings;
 
 struct lease_times {
     int64_t sent_at_ms; /* of the last confirmed command */
+    int64_t ttl_ms;     /* that it carried */
     int64_t renew_at_ms;
     int64_t risk_at_ms;
     int64_t lost_at_ms;
@@ -38,6 +39,9 @@ struct lease_times timing_confirmed(const struct broker_settings *settings, int6
 /* Takes in a later confirmation. Redis's expiry is only ever lengthened, so of each instant the later
  * one counts, whatever ttl the commands carried; the next renewal goes by the newer command alone. */
 void timing_extend(struct lease_times *times, const struct lease_times *with);
+
+/* How much before the end of a lock its holder is told, so that it hears of it before. */
+int64_t timing_lead(int64_t ttl_ms);
 
 /* How long one renewal may stay unanswered before it is sent again. */
 int64_t timing_renew_timeout(const struct broker_settings *settings, int64_t ttl_ms);

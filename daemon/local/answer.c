@@ -96,6 +96,8 @@ static void answer_print_fault(struct print *print, struct rpc_id id, const stru
 {
     struct message_error error = MESSAGE_ERROR(request->error);
     error.message = request->fault.bytes;
+    if (request->error == WIRE_LIMIT)
+        error.limit = "waiting_per_connection"; /* the only one that is looked at so early */
     message_print_error(print, id, &error);
 }
 
@@ -124,8 +126,8 @@ static void answer_echo(struct peers *peers, struct request *request, struct buf
 static void answer_request(struct peers *peers, enum effect_kind kind, const struct fx_reply *reply)
 {
     struct request *request = request_find(&peers->requests, reply->request_id);
-    if (request == NULL)
-        return; /* its client has gone */
+    if (request == NULL || request->peer->conn.is_closing)
+        return; /* its client has gone, or goes: nothing is worked out for nobody */
     struct rpc_id id = {.text = request->wire_id.bytes, .len = request->wire_id.len};
     struct buf *out = peer_open_answer(request);
     if (kind == FX_REFUSED)

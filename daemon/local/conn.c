@@ -8,6 +8,7 @@
 
 #include "daemon/local/conn.h"
 
+#include "daemon/base/clock.h"
 #include "daemon/base/table.h"
 
 #include <errno.h>
@@ -19,6 +20,11 @@
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
 
+enum {
+    CONN_READ_MAX = 1024 * 1024, /* of all connections in a turn: bounds what a turn makes of it */
+    CONN_FINISH_MS = 2000,
+};
+
 void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sinks *sinks, size_t line_max,
                    size_t output_max)
 {
@@ -26,7 +32,8 @@ void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sink
     set->sinks = *sinks;
     set->line_max = line_max;
     set->output_max = output_max;
-    set->dirty = set->paused = NULL;
+    set->dirty = set->paused = set->finishing = NULL;
+    set->read_left = CONN_READ_MAX;
 }
 
 /* --- the end --------------------------------------------------------------------------------------- */
@@ -53,6 +60,8 @@ void conn_abort(struct conn *conn)
         DL_DELETE2(conn->set->dirty, conn, prev_dirty, next_dirty);
     if (conn->is_paused)
         DL_DELETE2(conn->set->paused, conn, prev_paused, next_paused);
+    if (conn->is_finishing)
+        DL_DELETE2(conn->set->finishing, conn, prev_finishing, next_finishing);
     uv_close((uv_handle_t *)&conn->pipe, conn_on_handle_closed);
     if (conn->death_fd >= 0)
         uv_close((uv_handle_t *)&conn->death, conn_on_handle_closed);
@@ -71,6 +80,8 @@ void conn_finish(struct conn *conn)
     if (conn->is_finishing || conn->is_closing)
         return;
     conn->is_finishing = true;
+    conn->finish_by_ms = clock_now_ms() + CONN_FINISH_MS;
+    DL_APPEND2(conn->set->finishing, conn, prev_finishing, next_finishing);
     uv_read_stop((uv_stream_t *)&conn->pipe);
     conn_mark_dirty(conn);
 }
@@ -98,11 +109,18 @@ static void conn_on_death(uv_poll_t *poll, int status, int events)
 
 /* --- reading --------------------------------------------------------------------------------------- */
 
+void conn_set_spend(struct conn_set *set, size_t n_bytes)
+{
+    set->read_left -= n_bytes < set->read_left ? n_bytes : set->read_left;
+}
+
+/* No room when the turn has read its share: the socket stays readable, and the next turn has a share of
+ * its own. */
 static void conn_on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-    struct conn *conn = handle->data;
+    struct conn_set *set = ((struct conn *)handle->data)->set;
     (void)suggested;
-    *ret = uv_buf_init(conn->set->read_room, sizeof(conn->set->read_room));
+    *ret = uv_buf_init(set->read_room, set->read_left > 0 ? sizeof(set->read_room) : 0);
 }
 
 /* Whoever fills the whole room has more to say; it goes on next turn, so that all others are heard. */
@@ -119,18 +137,21 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *ro
     const char *line;
     size_t len;
     int r;
-    if (n_read == 0)
-        return; /* it would have blocked */
+    if (n_read == 0 || n_read == UV_ENOBUFS)
+        return; /* it would have blocked; or there was no room */
     if (n_read < 0) {
         conn_end(conn, n_read == UV_EOF ? CONN_END_EOF : CONN_END_ERROR);
         return;
     }
+    conn_set_spend(conn->set, (size_t)n_read);
     frame_feed(&conn->frame, room->base, (size_t)n_read);
     while ((r = frame_next(&conn->frame, &line, &len)) == 0) {
         conn->set->sinks.on_line(conn->ctx, line, len);
         if (conn->is_closing || conn->is_finishing)
             return;
     }
+    if (r == FRAME_E_NO_MEMORY)
+        alloc_failed((size_t)n_read);
     if (r == FRAME_E_TOO_LONG)
         conn_end(conn, CONN_END_TOO_LONG);
     else if ((size_t)n_read == room->len)
@@ -208,6 +229,14 @@ static void conn_flush(struct conn *conn)
         conn_abort(conn);
 }
 
+/* Whoever has left and does not read what is still for it is not waited for. The loop never sleeps long, so
+ * a look at each turn will do. */
+static void conn_set_end_late(struct conn_set *set)
+{
+    while (set->finishing != NULL && set->finishing->finish_by_ms <= clock_now_ms())
+        conn_abort(set->finishing);
+}
+
 void conn_set_flush(struct conn_set *set)
 {
     struct conn *conn;
@@ -216,6 +245,8 @@ void conn_set_flush(struct conn_set *set)
         conn->is_dirty = false;
         conn_flush(conn);
     }
+    conn_set_end_late(set);
+    set->read_left = CONN_READ_MAX;
     conn_set_resume(set);
 }
 

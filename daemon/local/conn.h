@@ -6,13 +6,14 @@
  * One client connection as a stream of lines: read into a frame, written from one buffer. Knows
  * nothing of what the lines mean.
  *
- * Output is gathered and leaves once in a turn of the loop, by conn_set_flush(). Reading is never
- * paused beyond the present turn, since a paused read would hide the end of the client. A client that
- * does not read its replies is cut off when they exceed the limit.
+ * Output is gathered and leaves once in a turn of the loop, by conn_set_flush(). What a turn reads of one
+ * client, and of all, is bounded; but reading is never paused beyond that turn, since a paused read would
+ * hide the end of the client. A client that does not read its replies is cut off when they exceed the
+ * limit, and one that has left does not get long to read them.
  *
  *      conn_open --> open --- conn_finish, or the client half-closed ---> finishing: output only
  *                      |                                                     |
- *                      +--- conn_abort, error, overflow ---> closing <-------+ all written
+ *                      +--- conn_abort, error, overflow ---> closing <-------+ all written, or 2 s
  *                                                              |
  *                                                              +--> on_closed: the memory is the owner's again
  */
@@ -21,6 +22,7 @@
 #include "proto/frame.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -53,8 +55,10 @@ struct conn_set {
     uv_loop_t *loop;
     struct conn_sinks sinks;
     size_t line_max, output_max;
-    struct conn *dirty;  /* have output to be written, or an end to be made */
-    struct conn *paused; /* have read their share of this turn */
+    struct conn *dirty;     /* have output to be written, or an end to be made */
+    struct conn *paused;    /* have read their share of this turn */
+    struct conn *finishing; /* those whose time is over first */
+    size_t read_left;       /* what may still be read in this turn, in bytes */
     char read_room[64 * 1024];
 };
 
@@ -66,7 +70,8 @@ struct conn {
     int death_fd;    /* -1: not watched */
     int n_handles;
     bool is_finishing, is_closing, is_dirty, is_paused;
-    struct conn *prev_dirty, *next_dirty, *prev_paused, *next_paused;
+    struct conn *prev_dirty, *next_dirty, *prev_paused, *next_paused, *prev_finishing, *next_finishing;
+    int64_t finish_by_ms; /* finishing: then it ends, whatever has not been written */
     struct conn_creds creds;
     struct frame frame;
     struct buf out;     /* printed, not handed to the kernel yet */
@@ -76,8 +81,11 @@ struct conn {
 
 void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sinks *sinks, size_t line_max,
                    size_t output_max);
-/* Writes what was printed in this turn: at most one write per client. */
+/* Writes what was printed in this turn, at most one write per client; the next turn begins. */
 void conn_set_flush(struct conn_set *set);
+/* What was read in this turn has come to need that many bytes more than it had: less is read of all the
+ * others in it. */
+void conn_set_spend(struct conn_set *set, size_t n_bytes);
 
 /* Takes the next connection off a listening pipe, into memory that stays the owner's, zeroed. 0, or
  * -errno, in which case on_closed comes if and only if ret_closing is set. */

@@ -15,7 +15,29 @@
 #include <assert.h>
 #include <unistd.h>
 
+enum {
+    PEER_LASTING_MAX = 1000, /* requests beside limits.waiting_per_connection; see peer_is_full() */
+    PEER_LOG_EVERY_MS = 60000,
+};
+
 /* --- answers --------------------------------------------------------------------------------------- */
+
+/*
+ * A list looks at every key, and a client may ask for a thousand of them in one write. So that everybody
+ * else is served in between, one is under way at a time, whoever asks: the next is posted when it has been
+ * answered, and what is posted meanwhile comes in the next turn of the loop.
+ */
+static void peers_post_list(struct peers *peers)
+{
+    const struct request *next = request_next_list(&peers->requests);
+    if (next == NULL || next->id == peers->list_id)
+        return;
+    peers->list_id = next->id;
+    peers->post(peers->post_ctx, &(struct event){
+                                     .kind = EV_ECHO,
+                                     .echo = {.peer_id = next->peer->id, .request_id = next->id},
+                                 });
+}
 
 struct buf *peer_open_answer(struct request *request)
 {
@@ -65,6 +87,7 @@ void peer_close_answer(struct request *request)
     struct peer *peer = request->peer;
     struct batch *batch = request->batch;
     request_free(&peer->peers->requests, &peer->requests, request);
+    peers_post_list(peer->peers);
     if (batch == NULL) {
         buf_append(conn_out(&peer->conn), "\n", 1);
         conn_printed(&peer->conn);
@@ -96,6 +119,7 @@ static struct request *call_keep(const struct call *call, struct request_seed se
     seed.wire_id = call->rpc->id;
     if (call->batch != NULL)
         call->batch->n_pending++;
+    conn_set_spend(&peer->peers->conns, sizeof(struct request));
     return request_new(&peer->peers->requests, &peer->requests, peer, &seed);
 }
 
@@ -119,7 +143,9 @@ static uint64_t call_keep_request(const struct call *call)
 
 static void call_post(const struct call *call, const struct event *event)
 {
-    call->peer->peers->post(call->peer->peers->post_ctx, event);
+    struct peers *peers = call->peer->peers;
+    conn_set_spend(&peers->conns, sizeof(*event));
+    peers->post(peers->post_ctx, event);
 }
 
 static struct ev_request call_from(const struct call *call, uint64_t request_id)
@@ -242,6 +268,14 @@ static void handle_status(const struct call *call)
         call_echo(call, call_keep_request(call));
 }
 
+static void handle_list(const struct call *call)
+{
+    if (call->rpc->is_notification)
+        return;
+    (void)call_keep_request(call);
+    peers_post_list(call->peer->peers);
+}
+
 static void (*const peer_handlers[N_METHODS])(const struct call *) = {
     [METHOD_LOCK] = handle_lock,
     [METHOD_TRY_LOCK] = handle_lock,
@@ -249,12 +283,20 @@ static void (*const peer_handlers[N_METHODS])(const struct call *) = {
     [METHOD_REFRESH] = handle_refresh,
     [METHOD_CANCEL] = handle_cancel,
     [METHOD_INSPECT] = handle_inspect,
-    [METHOD_LIST] = handle_status,
+    [METHOD_LIST] = handle_list,
     [METHOD_STATS] = handle_status,
     [METHOD_HELLO] = handle_status,
     [METHOD_PING] = handle_status,
     [METHOD_FORCE_UNLOCK] = handle_force_unlock,
 };
+
+/* Requests without an answer are bounded, since Redis may not answer for a while: those that the core does
+ * not bound itself (claims, by that very limit) or that may last, here. */
+static bool peer_is_full(const struct peer *peer)
+{
+    return (int64_t)peer->requests.n_lasting >=
+           peer->peers->config.waiting_per_connection_max + PEER_LASTING_MAX;
+}
 
 static void peer_on_call(struct peer *peer, struct batch *batch, const struct rpc_call *rpc)
 {
@@ -273,7 +315,9 @@ static void peer_on_call(struct peer *peer, struct batch *batch, const struct rp
         return;
     }
     int r = message_parse(rpc, &peer->peers->config.defaults, &message, fault);
-    if (r == 0)
+    if (r == 0 && !rpc->is_notification && request_may_last(message.method) && peer_is_full(peer))
+        call_fail(&call, WIRE_LIMIT, NULL);
+    else if (r == 0)
         peer_handlers[message.method](&call);
     else if (!rpc->is_notification)
         call_fail(&call, r == MESSAGE_E_METHOD ? WIRE_METHOD_NOT_FOUND : WIRE_INVALID_PARAMS, fault);
@@ -302,7 +346,6 @@ static void peer_on_bad_line(struct peer *peer, enum wire_error error, const cha
 static struct batch *peer_open_batch(struct peer *peer)
 {
     struct batch *batch = alloc_zeroed(1, sizeof(*batch));
-    batch->peer = peer;
     batch->is_open = true;
     buf_init(&batch->out);
     DL_APPEND(peer->batches, batch);
@@ -335,14 +378,15 @@ static void peer_on_line(void *ctx, const char *line, size_t len)
 
 static void peer_on_end(void *ctx, enum conn_end why)
 {
+    static struct log_limit log_limit;
     struct peer *peer = ctx;
     if (why == CONN_END_TOO_LONG)
         peer_on_bad_line(peer, WIRE_INVALID_REQUEST, "the line is longer than limits.line");
     if (why == CONN_END_TOO_LONG || why == CONN_END_OVERFLOW) {
         peer->peers->stats->connections_dropped++;
-        log_info("client pid %d, uid %u dropped: %s", (int)peer->conn.creds.pid,
-                 (unsigned)peer->conn.creds.uid,
-                 why == CONN_END_TOO_LONG ? "a line exceeds limits.line" : "it does not read its replies");
+        log_limited(&log_limit, PEER_LOG_EVERY_MS, LOG_LEVEL_INFO, "client pid %d, uid %u dropped: %s",
+                    (int)peer->conn.creds.pid, (unsigned)peer->conn.creds.uid,
+                    why == CONN_END_TOO_LONG ? "a line exceeds limits.line" : "it does not read its replies");
     }
     peer_post_gone(peer);
 }
@@ -370,9 +414,11 @@ static void peer_on_closed(void *ctx)
     peer_uncount(peer);
     while (peer->requests.all != NULL)
         request_free(&peers->requests, &peer->requests, peer->requests.all);
+    peers_post_list(peers);
     while (peer->batches != NULL)
         peer_free_batch(peer, peer->batches);
     HASH_DEL(peers->all, peer);
+    free(peer->command);
     free(peer);
     if (peers->is_closing && peers->all == NULL)
         peers->on_empty(peers->on_empty_ctx);
@@ -441,8 +487,9 @@ static void peer_turn_away(struct peer *peer, const char *limit)
     buf_commit(out, (size_t)(print.at - start));
     conn_finish(&peer->conn);
     peer->peers->stats->connections_refused++;
-    log_limited(&log_limit, 60000, LOG_LEVEL_WARNING, "connection of pid %d, uid %u refused: limits.%s",
-                (int)peer->conn.creds.pid, (unsigned)peer->conn.creds.uid, limit);
+    log_limited(&log_limit, PEER_LOG_EVERY_MS, LOG_LEVEL_WARNING,
+                "connection of pid %d, uid %u refused: limits.%s", (int)peer->conn.creds.pid,
+                (unsigned)peer->conn.creds.uid, limit);
 }
 
 void peers_accept(struct peers *peers, uv_stream_t *server)

@@ -35,6 +35,7 @@ struct peers {
     struct peers_config config;
     struct conn_set conns;
     struct request_set requests;
+    uint64_t list_id; /* the request of the list that was posted last */
     struct peer *all; /* by id */
     uint64_t last_peer_id;
     struct peer_user *users; /* who is connected how often */
@@ -55,6 +56,7 @@ struct peer {
     struct request_table requests;
     struct batch *batches;
     size_t batch_len; /* bytes in all batches */
+    char *command;    /* of its process, as it was when first shown; NULL: not looked at, "": not visible */
     bool is_counted;  /* against its user */
     bool is_gone;     /* EV_PEER_GONE was posted */
     UT_hash_handle hh;

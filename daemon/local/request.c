@@ -19,6 +19,35 @@ static struct request_text request_keep(char **at, const char *bytes, size_t len
     return kept;
 }
 
+bool request_may_last(enum method method)
+{
+    return method == METHOD_REFRESH || method == METHOD_INSPECT || method == METHOD_LIST ||
+           method == METHOD_FORCE_UNLOCK;
+}
+
+const struct request *request_next_list(const struct request_set *set)
+{
+    return set->listing != NULL ? set->listing->lists : NULL;
+}
+
+static void request_add_list(struct request_set *set, struct request_table *table, struct request *request)
+{
+    if (table->lists == NULL)
+        DL_APPEND(set->listing, table);
+    DL_APPEND2(table->lists, request, prev_list, next_list);
+}
+
+/* After the list whose turn it was, it is another peer's turn. */
+static void request_remove_list(struct request_set *set, struct request_table *table, struct request *request)
+{
+    bool was_next = request == request_next_list(set);
+    DL_DELETE2(table->lists, request, prev_list, next_list);
+    if (was_next || table->lists == NULL)
+        DL_DELETE(set->listing, table);
+    if (was_next && table->lists != NULL)
+        DL_APPEND(set->listing, table);
+}
+
 struct request *request_new(struct request_set *set, struct request_table *table, struct peer *peer,
                             const struct request_seed *seed)
 {
@@ -43,6 +72,9 @@ struct request *request_new(struct request_set *set, struct request_table *table
     if (request->canonical.len > 0)
         HASH_ADD_KEYPTR(hh_name, table->by_name, request->canonical.bytes, request->canonical.len, request);
     DL_APPEND(table->all, request);
+    table->n_lasting += request_may_last(request->method);
+    if (request->method == METHOD_LIST)
+        request_add_list(set, table, request);
     return request;
 }
 
@@ -52,6 +84,9 @@ void request_free(struct request_set *set, struct request_table *table, struct r
     if (request->canonical.len > 0)
         HASH_DELETE(hh_name, table->by_name, request);
     DL_DELETE(table->all, request);
+    table->n_lasting -= request_may_last(request->method);
+    if (request->method == METHOD_LIST)
+        request_remove_list(set, table, request);
     free(request);
 }
 

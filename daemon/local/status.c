@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * inspect, list, stats and hello. Costs what it shows, plus for `list` a look at every key; nothing
- * here is on a lock's way.
+ * inspect, list, stats and hello. Costs what it shows, plus for `list` a look at every key (so there is one
+ * `list` in a turn of the loop, see peer.c); nothing here is on a lock's way.
  */
 
 #include "daemon/local/status.h"
@@ -20,8 +20,9 @@
 #include <unistd.h>
 
 enum {
-    STATUS_COMMAND_CAP = 129,
-    STATUS_WAITING_MAX = 1000, /* claims that inspect and list show of one key */
+    STATUS_COMMAND_MAX = 128,
+    STATUS_INSPECT_WAITING_MAX = 100, /* claims that are shown of one key */
+    STATUS_LIST_WAITING_MAX = 10,
 };
 
 /* --- printing in pieces ---------------------------------------------------------------------------- */
@@ -61,41 +62,53 @@ static void status_close_result(struct buf *out)
 
 /* --- who ------------------------------------------------------------------------------------------- */
 
-/* The command line of a living process, its arguments separated by blanks. False if it cannot be seen. */
-static bool status_read_command(pid_t pid, char ret[STATUS_COMMAND_CAP])
+/* The command line of a living process, its arguments separated by blanks; "" if it cannot be seen. The
+ * caller frees it. */
+static char *status_read_command(pid_t pid)
 {
-    char path[32];
+    char path[32], command[STATUS_COMMAND_MAX];
+    ssize_t len = 0;
     snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t len = read(fd, ret, STATUS_COMMAND_CAP - 1);
-    close(fd);
-    while (len > 0 && ret[len - 1] == '\0')
-        len--;
-    if (len <= 0)
-        return false;
-    for (ssize_t i = 0; i < len; i++) {
-        if (ret[i] == '\0')
-            ret[i] = ' ';
+    if (fd >= 0) {
+        len = read(fd, command, sizeof(command));
+        close(fd);
     }
-    ret[len] = '\0';
-    return true;
+    while (len > 0 && command[len - 1] == '\0')
+        len--;
+    for (ssize_t i = 0; i < len; i++) {
+        if (command[i] == '\0')
+            command[i] = ' ';
+    }
+    return alloc_copy(command, len > 0 ? (size_t)len : 0);
 }
 
-static struct message_holder status_holder(const struct peers *peers, const struct claim *claim,
-                                           char command[STATUS_COMMAND_CAP])
+/* Looked up once: a client that holds much is shown often. NULL if it cannot be seen. */
+static const char *status_command(struct peer *peer)
 {
-    struct message_holder holder = {.note = claim->note, .note_len = claim->note_len, .waited_ms = -1};
-    const struct peer *peer = peers_find((struct peers *)peers, claim->claimant->id);
+    if (peer->conn.creds.pid <= 0)
+        return NULL;
+    if (peer->command == NULL)
+        peer->command = status_read_command(peer->conn.creds.pid);
+    return peer->command[0] != '\0' ? peer->command : NULL;
+}
+
+/* False if it has gone; the core will hear of it in this turn or the next. */
+static bool status_find_holder(struct peers *peers, const struct claim *claim, struct message_holder *ret)
+{
+    struct peer *peer = peers_find(peers, claim->claimant->id);
     if (peer == NULL)
-        return holder; /* it has gone, and the core will hear of it in this very turn */
-    holder.pid = peer->conn.creds.pid;
-    holder.uid = peer->conn.creds.uid;
-    holder.gid = peer->conn.creds.gid;
-    if (holder.pid > 0 && status_read_command(peer->conn.creds.pid, command))
-        holder.command = command;
-    return holder;
+        return false;
+    *ret = (struct message_holder){
+        .pid = peer->conn.creds.pid,
+        .uid = peer->conn.creds.uid,
+        .gid = peer->conn.creds.gid,
+        .command = status_command(peer),
+        .note = claim->note,
+        .note_len = claim->note_len,
+        .waited_ms = -1,
+    };
+    return true;
 }
 
 /* --- one key --------------------------------------------------------------------------------------- */
@@ -105,30 +118,34 @@ static bool status_is_held(const struct key *key)
     return key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD;
 }
 
-static void status_print_waiting(struct buf *out, const struct peers *peers, const struct key *key,
+/* The end of the key's object, with its first `max` waiters. */
+static void status_print_waiting(struct buf *out, struct peers *peers, const struct key *key, size_t max,
                                  int64_t now_ms)
 {
-    const struct claim *claim;
-    int n_printed = 0;
-    DL_FOREACH (key->waiting, claim) {
-        if (n_printed == STATUS_WAITING_MAX)
-            break;
-        char command[STATUS_COMMAND_CAP];
-        struct message_holder holder = status_holder(peers, claim, command);
+    const struct claim *claim = key != NULL ? key->waiting : NULL;
+    size_t n_seen = 0;
+    bool any = false;
+    for (; claim != NULL && n_seen < max; claim = claim->next) {
+        struct message_holder holder;
+        n_seen++;
+        if (!status_find_holder(peers, claim, &holder))
+            continue;
         holder.waited_ms = now_ms - claim->asked_at_ms;
         struct print print = status_open(out);
-        message_print_key_waiting(&print, &holder, n_printed == 0);
+        message_print_key_waiting(&print, &holder, !any);
         status_close(out, &print);
-        n_printed++;
+        any = true;
     }
+    struct print print = status_open(out);
+    message_print_key_close(&print, any, key != NULL ? key->n_waiting - n_seen : 0);
+    status_close(out, &print);
 }
 
 /* `shown` has name and state; a key that is held here gets its grant and lease from `key`. */
-static void status_print_key(struct buf *out, const struct peers *peers, const struct key *key,
-                             struct message_key shown)
+static void status_print_key(struct buf *out, struct peers *peers, const struct key *key,
+                             struct message_key shown, size_t waiting_max)
 {
     int64_t now_ms = clock_now_ms();
-    char command[STATUS_COMMAND_CAP];
     if (status_is_held(key)) {
         shown.lease_ttl_ms = key->lease->ttl_ms;
         shown.lease_remaining_ms = key->lease->times.valid_until_ms - now_ms;
@@ -137,21 +154,16 @@ static void status_print_key(struct buf *out, const struct peers *peers, const s
         if (key->grant != NULL) {
             shown.fence = key->grant->fence;
             shown.held_ms = now_ms - key->grant->granted_at_ms;
-            shown.has_holder = true;
-            shown.holder = status_holder(peers, key->grant, command);
+            shown.has_holder = status_find_holder(peers, key->grant, &shown.holder);
         }
     }
     struct print print = status_open(out);
     message_print_key_open(&print, &shown);
     status_close(out, &print);
-    if (key != NULL)
-        status_print_waiting(out, peers, key, now_ms);
-    print = status_open(out);
-    message_print_key_close(&print, key != NULL && key->waiting != NULL);
-    status_close(out, &print);
+    status_print_waiting(out, peers, key, waiting_max, now_ms);
 }
 
-void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers *peers,
+void status_print_inspect(struct buf *out, struct rpc_id id, struct peers *peers,
                           const struct fx_reply *reply)
 {
     const struct key *key = broker_find(peers->broker, reply->key, reply->key_len);
@@ -165,7 +177,7 @@ void status_print_inspect(struct buf *out, struct rpc_id id, const struct peers 
         shown.state = key != NULL && key->waiting != NULL ? "acquiring" : "free";
     }
     status_open_result(out, id);
-    status_print_key(out, peers, key, shown);
+    status_print_key(out, peers, key, shown, STATUS_INSPECT_WAITING_MAX);
     status_close_result(out);
 }
 
@@ -195,25 +207,43 @@ static bool status_is_listed(const struct key *key, const struct request *reques
     return after->len == 0 || status_compare_names(key->name, key->name_len, after->bytes, after->len) > 0;
 }
 
-/* Returns how many there are; the array is the caller's to free. */
-static size_t status_collect(const struct broker *broker, const struct request *request,
-                             const struct key ***ret)
+/* The first `limit` keys of all that were added, found without sorting all: twice as many are gathered,
+ * sorted, and the latter half is dropped; the last one left is what a key has to come before from then on. */
+struct status_page {
+    const struct key *keys[2 * MESSAGE_LIST_LIMIT_MAX];
+    size_t len, limit;
+    bool is_cut; /* there are more; keys[limit - 1] is the last one that counts */
+};
+
+static void status_page_cut(struct status_page *page)
 {
-    const struct key **list = NULL;
-    size_t len = 0, cap = 0;
-    for (const struct key *key = broker_next(broker, NULL); key != NULL; key = broker_next(broker, key)) {
-        if (!status_is_listed(key, request))
-            continue;
-        if (len == cap) {
-            cap = cap == 0 ? 64 : cap * 2;
-            list = alloc_resize(list, cap * sizeof(*list));
-        }
-        list[len++] = key;
+    qsort(page->keys, page->len, sizeof(page->keys[0]), status_compare_keys);
+    if (page->len > page->limit) {
+        page->len = page->limit;
+        page->is_cut = true;
     }
-    if (len > 0)
-        qsort(list, len, sizeof(*list), status_compare_keys);
-    *ret = list;
-    return len;
+}
+
+static void status_page_add(struct status_page *page, const struct key *key)
+{
+    if (page->is_cut && status_compare_keys(&key, &page->keys[page->limit - 1]) > 0)
+        return;
+    page->keys[page->len++] = key;
+    if (page->len == 2 * page->limit)
+        status_page_cut(page);
+}
+
+static void status_page_fill(struct status_page *page, const struct broker *broker,
+                             const struct request *request)
+{
+    page->limit = (size_t)request->limit;
+    page->len = 0;
+    page->is_cut = false;
+    for (const struct key *key = broker_next(broker, NULL); key != NULL; key = broker_next(broker, key)) {
+        if (status_is_listed(key, request))
+            status_page_add(page, key);
+    }
+    status_page_cut(page);
 }
 
 static const char *status_state(const struct key *key, int64_t now_ms)
@@ -223,17 +253,15 @@ static const char *status_state(const struct key *key, int64_t now_ms)
     return key->other_until_ms > now_ms ? "elsewhere" : "acquiring";
 }
 
-void status_print_list(struct buf *out, struct rpc_id id, const struct peers *peers,
-                       const struct request *request)
+void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, const struct request *request)
 {
-    const struct key **list;
-    size_t len = status_collect(peers->broker, request, &list);
-    size_t n_shown = len < (size_t)request->limit ? len : (size_t)request->limit;
+    struct status_page page;
     int64_t now_ms = clock_now_ms();
+    status_page_fill(&page, peers->broker, request);
     status_open_result(out, id);
     status_print_text(out, "{\"locks\":[");
-    for (size_t i = 0; i < n_shown; i++) {
-        const struct key *key = list[i];
+    for (size_t i = 0; i < page.len; i++) {
+        const struct key *key = page.keys[i];
         struct message_key shown = {
             .key = key->name,
             .key_len = key->name_len,
@@ -242,18 +270,17 @@ void status_print_list(struct buf *out, struct rpc_id id, const struct peers *pe
         };
         if (i > 0)
             status_print_text(out, ",");
-        status_print_key(out, peers, key, shown);
+        status_print_key(out, peers, key, shown, STATUS_LIST_WAITING_MAX);
     }
     struct print print = status_open(out);
     print_literal(&print, "],\"next\":");
-    if (n_shown < len)
-        print_string(&print, list[n_shown - 1]->name, list[n_shown - 1]->name_len);
+    if (page.is_cut)
+        print_string(&print, page.keys[page.len - 1]->name, page.keys[page.len - 1]->name_len);
     else
         print_literal(&print, "null");
     print_literal(&print, "}");
     rpc_print_close(&print);
     status_close(out, &print);
-    free(list);
 }
 
 /* --- the daemon ------------------------------------------------------------------------------------ */

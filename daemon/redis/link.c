@@ -35,7 +35,8 @@
 #include <sys/random.h>
 
 enum {
-    LINK_QUEUE_MAX = 8 * 1024 * 1024, /* bytes of commands that Redis has not taken yet */
+    LINK_QUEUE_MAX = 8 * 1024 * 1024, /* bytes of commands that Redis has not taken in the turn they were for */
+    LINK_FLUSH_LEN = 256 * 1024,      /* in a turn with more than that, Redis need not wait for its end */
     LINK_KEEPALIVE_MS = 15000,
     LINK_DENIED_MS = 1000,     /* the least pause after a wrong password */
     LINK_LOG_EVERY_MS = 60000, /* for the same failure again and again */
@@ -476,10 +477,13 @@ int link_send(struct link *link, int argc, const char **argv, const size_t *argv
     if (link->phase != LINK_PHASE_READY || link->is_broken) {
         return LINK_E_DOWN;
     }
-    if (wire_queued_len(&link->wire) >= LINK_QUEUE_MAX) {
+    if (wire_late_len(&link->wire) > LINK_QUEUE_MAX) {
         return LINK_E_FULL;
     }
     link_queue(link, argc, argv, argv_len, &(struct wire_command){on_reply, ctx, clock_now_ms()});
+    if (wire_gathered_len(&link->wire) > LINK_FLUSH_LEN) {
+        link_write(link);
+    }
     return 0;
 }
 
@@ -487,6 +491,7 @@ void link_flush(struct link *link)
 {
     if (link->phase == LINK_PHASE_READY) {
         link_write(link);
+        wire_mark(&link->wire);
     }
 }
 

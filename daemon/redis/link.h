@@ -63,7 +63,7 @@ typedef void (*link_reply_fn)(void *ctx, const struct reply *reply, const char *
 
 enum {
     LINK_E_DOWN = 1, /* not up: nothing was queued, the callback will not be called */
-    LINK_E_FULL,     /* too much is queued for Redis already: likewise */
+    LINK_E_FULL,     /* Redis has left more than 8 MiB unread that were queued before the last link_flush(): likewise */
 };
 
 /* 0 or -errno. Config and its strings are copied; scripts, sinks' ctx and stats are borrowed. Connecting
@@ -77,10 +77,12 @@ void link_close(struct link *link);
 /* Takes effect at the next connection (a new password), or at once (timeouts). */
 void link_reconfigure(struct link *link, const struct link_config *config);
 
-/* Queues one command; it leaves with the next link_flush(). 0 or an outcome above. */
+/* Queues one command; it leaves with the next link_flush(), or before if much is queued. 0 or an outcome
+ * above. What is queued between two flushes is always taken. */
 int link_send(struct link *link, int argc, const char **argv, const size_t *argv_len, link_reply_fn on_reply,
               void *ctx);
-/* Writes what has been queued since the last call, in one write if the socket takes it. */
+/* Writes what has been queued since the last call, in one write if the socket takes it. To be called once
+ * a turn of the loop. */
 void link_flush(struct link *link);
 
 /* The replies do not fit the commands: gives the connection up, soon, from the loop. Until then no

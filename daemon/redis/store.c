@@ -9,7 +9,8 @@
  *
  * Knows what the broker's words mean in Redis, and what Redis's words mean to the broker; decides
  * nothing. An op carries all that a second sending needs, so that the lease it works for may be
- * forgotten meanwhile. Ops and leases are used again, with the memory of their keys.
+ * forgotten meanwhile; but once a release was sent, nothing that takes or keeps goes out behind it. Ops
+ * and leases are used again, with the memory of their keys.
  */
 
 #include "daemon/redis/store.h"
@@ -17,6 +18,7 @@
 #include "daemon/base/alloc.h"
 #include "daemon/base/buf.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "daemon/base/stats.h"
 #include "daemon/base/table.h"
 #include "daemon/redis/link.h"
@@ -40,6 +42,8 @@ enum {
     STORE_VALUE_LEN = STORE_UUID_LEN + 1 + STORE_UUID_LEN,
     STORE_ARGC_MAX = 8,
     STORE_NUMBER_CAP = 24,
+    STORE_FREE_OPS_MAX = 1024, /* kept to be used again */
+    STORE_LOG_EVERY_MS = 60000,
 };
 
 /* The same for every prefix, so that the fences of a key grow whatever way its name is put together. */
@@ -50,6 +54,7 @@ static const int64_t store_fence_max = (INT64_C(1) << 53) - 1;
 struct store_lease {
     uint64_t id;
     char value[STORE_VALUE_LEN + 1];
+    bool is_spent; /* its release was sent */
     struct store_lease *next_free;
     UT_hash_handle hh;
 };
@@ -80,7 +85,9 @@ struct store {
     struct store_lease *leases;   /* by id */
     struct store_lease *free_leases;
     struct store_op *free_ops;
+    size_t n_free_ops;
     size_t n_ops; /* under way */
+    struct log_limit fences_limit;
 };
 
 /* Sixteen bytes from the kernel for each: a generator of our own would go on alike in two copies of a
@@ -143,6 +150,7 @@ static struct store_op *store_new_op(struct store *store, enum effect_kind kind,
 
     if (op != NULL) {
         store->free_ops = op->next_free;
+        store->n_free_ops--;
     } else {
         op = alloc_zeroed(1, sizeof(*op));
         op->store = store;
@@ -158,6 +166,21 @@ static struct store_op *store_new_op(struct store *store, enum effect_kind kind,
     op->is_second = false;
     store->n_ops++;
     return op;
+}
+
+static void store_free_op(struct store_op *op)
+{
+    struct store *store = op->store;
+
+    store->n_ops--;
+    if (store->n_free_ops < STORE_FREE_OPS_MAX) {
+        op->next_free = store->free_ops;
+        store->free_ops = op;
+        store->n_free_ops++;
+    } else {
+        free(op->key);
+        free(op);
+    }
 }
 
 static bool store_is_command(enum effect_kind kind)
@@ -203,9 +226,7 @@ static void store_finish(struct store_op *op, struct store_answer answer)
                                            .text = answer.text}};
     }
     store->config.post(store->config.post_ctx, &event);
-    store->n_ops--;
-    op->next_free = store->free_ops;
-    store->free_ops = op;
+    store_free_op(op);
 }
 
 static const struct {
@@ -285,7 +306,32 @@ static bool store_judge_integer(const struct store_op *op, const struct reply *r
     return reply->integer >= -2;
 }
 
-static void store_send(struct store_op *op);
+static bool store_send(struct store_op *op);
+
+/* Redis has lost the script: nothing was executed. Once more with its text, but for what would take or
+ * keep the key behind its release, which was sent meanwhile. */
+static void store_send_again(struct store_op *op)
+{
+    const struct store_lease *lease = store_find_lease(op->store, op->command.lease_id);
+
+    if (op->kind == FX_RELEASE || (lease != NULL && !lease->is_spent)) {
+        op->is_second = true;
+        store_send(op);
+    } else {
+        store_finish(op, (struct store_answer){ANSWER_TRANSIENT, -1,
+                                               "Redis had lost the script, and the lock was given back since"});
+    }
+}
+
+/* For a renewal the counter's state is no error, lest the lease be lost for it. */
+static void store_check_fences(const struct store_op *op, const struct store_answer *answer)
+{
+    if (op->kind == FX_RENEW && answer->answer == ANSWER_OURS && op->command.fence_count > 0 &&
+        answer->number == 0) {
+        log_limited(&op->store->fences_limit, STORE_LOG_EVERY_MS, LOG_LEVEL_WARNING,
+                    "redis: a renewal got no fences: the counter at %s is not usable", store_fence_key);
+    }
+}
 
 static void store_take_error(struct store_op *op, const struct reply *reply)
 {
@@ -293,8 +339,7 @@ static void store_take_error(struct store_op *op, const struct reply *reply)
     enum answer answer = store_judge_error(reply->text);
 
     if (store_is_command(op->kind) && !op->is_second && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
-        op->is_second = true;
-        store_send(op);
+        store_send_again(op);
         return;
     }
     if (answer == ANSWER_TAKEN && op->kind != FX_RENEW && op->kind != FX_RELEASE) {
@@ -318,6 +363,7 @@ static void store_on_reply(void *ctx, const struct reply *reply, const char *tex
         store_take_error(op, reply);
     } else if (store_is_command(op->kind) ? store_judge_list(op, reply, &answer)
                                           : store_judge_integer(op, reply, &answer)) {
+        store_check_fences(op, &answer);
         store_finish(op, answer);
     } else {
         /* This is the answer to something else, and so may be all that follow. */
@@ -382,8 +428,8 @@ static int store_send_plain(struct store_op *op)
     return link_send(op->store->link, args.argc, args.argv, args.argv_len, store_on_reply, op);
 }
 
-/* Sends it, or says at once that it cannot be sent. */
-static void store_send(struct store_op *op)
+/* Sends it, or false: it could not be sent, and was answered so. */
+static bool store_send(struct store_op *op)
 {
     struct store *store = op->store;
 
@@ -399,6 +445,7 @@ static void store_send(struct store_op *op)
     } else {
         store_finish(op, (struct store_answer){ANSWER_UNSENT, -1, store->unusable});
     }
+    return r == 0;
 }
 
 static void store_carry_out_command(struct store *store, enum effect_kind kind,
@@ -414,7 +461,9 @@ static void store_carry_out_command(struct store *store, enum effect_kind kind,
     struct store_op *op = store_new_op(store, kind, command->key, command->key_len);
     op->command = *command;
     memcpy(op->value, lease->value, sizeof(op->value));
-    store_send(op);
+    if (store_send(op) && kind == FX_RELEASE) {
+        lease->is_spent = true;
+    }
 }
 
 void store_carry_out(struct store *store, const struct effect *effect)

@@ -37,6 +37,7 @@ void wire_init(struct wire *wire, struct stats *stats, void (*on_broken)(void *c
     wire->slots = NULL;
     wire->head = wire->len = wire->cap = 0;
     wire->n_answered = 0;
+    wire->fresh_len = 0;
 }
 
 void wire_deinit(struct wire *wire)
@@ -65,8 +66,11 @@ static void wire_grow(struct wire *wire)
 void wire_queue(struct wire *wire, int argc, const char **argv, const size_t *argv_len,
                 const struct wire_command *command)
 {
+    size_t len = wire->out.len;
+
     assert(wire->stream != NULL);
     resp_print_command(&wire->out, argc, argv, argv_len);
+    wire->fresh_len += wire->out.len - len;
     if (wire->len == wire->cap) {
         wire_grow(wire);
     }
@@ -80,9 +84,21 @@ const struct wire_command *wire_oldest(const struct wire *wire)
     return wire->len > 0 ? &wire->slots[wire->head] : NULL;
 }
 
-size_t wire_queued_len(const struct wire *wire)
+size_t wire_gathered_len(const struct wire *wire)
 {
-    return wire->out.len + wire->writing.len;
+    return wire->out.len;
+}
+
+size_t wire_late_len(const struct wire *wire)
+{
+    size_t len = wire->out.len + (wire->is_writing ? uv_stream_get_write_queue_size(wire->stream) : 0);
+
+    return len > wire->fresh_len ? len - wire->fresh_len : 0;
+}
+
+void wire_mark(struct wire *wire)
+{
+    wire->fresh_len = 0;
 }
 
 static bool wire_pop(struct wire *wire, struct wire_command *ret)

@@ -30,6 +30,7 @@ struct wire {
     bool is_writing, is_halted;
     struct resp *resp;
     struct buf out, writing;    /* to be written; in the hands of uv_write() */
+    size_t fresh_len;           /* bytes queued since wire_mark() */
     struct wire_command *slots; /* sent and not answered: a ring, so that a command costs no allocation */
     size_t head, len;
     size_t cap; /* 0 or a power of two */
@@ -57,4 +58,8 @@ void wire_queue(struct wire *wire, int argc, const char **argv, const size_t *ar
 int wire_flush(struct wire *wire) MUST_CHECK;
 
 const struct wire_command *wire_oldest(const struct wire *wire); /* without an answer; NULL: none */
-size_t wire_queued_len(const struct wire *wire);                 /* bytes that the socket has not taken */
+
+size_t wire_gathered_len(const struct wire *wire); /* bytes that no flush has seen yet, or none could write */
+/* Bytes that were queued before the last wire_mark(), and that the socket has still not taken. */
+size_t wire_late_len(const struct wire *wire);
+void wire_mark(struct wire *wire);

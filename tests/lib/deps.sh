@@ -8,7 +8,8 @@
 set -eu
 
 packages="gcc libc6-dev make pkg-config libuv1-dev libhiredis-dev libjansson-dev uuid-dev
-    libsystemd-dev libxxhash-dev libinih-dev uthash-dev check redis-server socat"
+    libsystemd-dev libxxhash-dev libinih-dev uthash-dev check
+    liblua5.1-0-dev redis-server socat"
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -17,7 +18,7 @@ is_installed() {
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     # Somebody on another system has installed their counterparts by hand, if the compiler finds them.
     if command -v redis-server >/dev/null && command -v pkg-config >/dev/null &&
-        pkg-config --exists libuv hiredis jansson uuid libsystemd libxxhash inih check; then
+        pkg-config --exists libuv hiredis jansson uuid libsystemd libxxhash inih check lua5.1; then
         exit 0
     fi
     echo "deps: this is neither Debian nor Ubuntu; please install the counterparts of these packages:" >&2

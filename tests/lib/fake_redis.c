@@ -50,6 +50,9 @@ struct fake_write {
     char bytes[];
 };
 
+static void fake_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *room);
+static void fake_on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *ret);
+
 static void fake_on_client_closed(uv_handle_t *handle)
 {
     struct fake_client *client = handle->data;
@@ -83,6 +86,11 @@ void fake_client_reset(struct fake_client *client)
 void fake_client_stop_reading(struct fake_client *client)
 {
     uv_read_stop(&client->conn.stream);
+}
+
+void fake_client_read_on(struct fake_client *client)
+{
+    ck_assert_int_eq(uv_read_start(&client->conn.stream, fake_on_alloc, fake_on_read), 0);
 }
 
 int fake_client_number(const struct fake_client *client)

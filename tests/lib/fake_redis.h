@@ -35,3 +35,4 @@ void fake_reply_bytes(struct fake_client *client, const char *bytes, size_t len)
 void fake_client_close(struct fake_client *client);
 void fake_client_reset(struct fake_client *client); /* TCP only: RST */
 void fake_client_stop_reading(struct fake_client *client);
+void fake_client_read_on(struct fake_client *client);

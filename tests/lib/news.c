@@ -55,7 +55,8 @@ const struct news_item *news_next(struct rlock_client *client, struct news *news
     return &news->items[news->n_read++];
 }
 
-const struct news_item *news_expect(struct rlock_client *client, struct news *news, enum rlock_event_type type)
+const struct news_item *news_expect(struct rlock_client *client, struct news *news,
+                                    enum rlock_event_type type)
 {
     const struct news_item *item = news_next(client, news);
 

@@ -36,6 +36,7 @@ void news_keep(struct rlock_client *client, const struct rlock_event *event, voi
 /* The next event that was not read yet; waits for one if need be. The connection may end meanwhile. */
 const struct news_item *news_next(struct rlock_client *client, struct news *news);
 /* It must be of this type. */
-const struct news_item *news_expect(struct rlock_client *client, struct news *news, enum rlock_event_type type);
+const struct news_item *news_expect(struct rlock_client *client, struct news *news,
+                                    enum rlock_event_type type);
 /* All have been read. */
 void news_expect_none(const struct news *news);

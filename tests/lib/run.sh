@@ -5,9 +5,6 @@
 # usage: run.sh BUILD
 #
 # A Redis of its own and a daemon on it, both on Unix sockets in BUILD/run, until Ctrl-C.
-#
-#     this shell --+-- redis-server   BUILD/run/redis.sock     ended last, so that locks can be given back
-#                  `-- rlockd         BUILD/run/rlockd.sock    ended first, by one SIGTERM
 set -eu
 
 # On a terminal all of this is a job of its own in the foreground: Ctrl-C then reaches it and not make,
@@ -20,79 +17,29 @@ fi
 
 build=$1
 top=$PWD
+# shellcheck source=tests/lib/stage.sh
+. "$(dirname "$0")/stage.sh"
+rlockd=$(realpath "$build/rlockd")
 mkdir -p "$build/run"
 chmod 700 "$build/run"
-rlockd=$(realpath "$build/rlockd")
 cd "$build/run"
 
-# One at a time; the children do not inherit the descriptor.
-exec 9>lock
-flock -n 9 || { echo "run: another 'make run' is using $build/run" >&2; exit 1; }
-
-# Ctrl-C must not reach the children themselves, since they are to end in order. Should this shell be
-# killed, the kernel ends them.
-start() {
-    setpriv --pdeathsig TERM setsid "$@" 9>&- </dev/null &
-}
-
-redis_pid='' rlockd_pid='' stopped=''
-# shellcheck disable=SC2317 # called by the traps
+stopped=''
+# shellcheck disable=SC2317 # called by the trap
 stop() {
     stopped=yes
     [ -z "$rlockd_pid" ] || kill -TERM "$rlockd_pid" 2>/dev/null || true
 }
+stage_begin run
 trap stop INT TERM HUP
-# shellcheck disable=SC2317
-end_all() {
-    local pid
-    for pid in $rlockd_pid $redis_pid; do
-        { kill -TERM "$pid" && wait "$pid"; } 2>/dev/null || true
-    done
-}
-trap end_all EXIT
-
-# wait_until WHAT PID COMMAND...: until the command succeeds; fails if the process ends before.
-wait_until() {
-    local what=$1 pid=$2
-    shift 2
-    for _ in $(seq 200); do
-        "$@" >/dev/null 2>&1 && return 0
-        [ -z "$stopped" ] || exit 0
-        kill -0 "$pid" 2>/dev/null || break
-        sleep 0.05
-    done
-    echo "run: $what did not start" >&2
-    exit 1
-}
-
-rm -f redis.sock rlockd.sock
-start redis-server --port 0 --unixsocket redis.sock --unixsocketperm 700 --save '' --appendonly no \
-    --maxmemory-policy noeviction --logfile redis.log
-redis_pid=$!
-wait_until "redis-server (see $build/run/redis.log)" "$redis_pid" redis-cli -s redis.sock ping
-
-# Relative to here, since the path of a Unix socket has at most 107 bytes and a checkout may be deep.
-cat >rlockd.conf <<CONF
-[listen]
-socket = rlockd.sock
-mode = 0600
-[redis]
-url = unix:///proc/self/cwd/redis.sock
-CONF
-start "$rlockd" -c rlockd.conf
-rlockd_pid=$!
-wait_until rlockd "$rlockd_pid" test -S rlockd.sock
+trap stage_end EXIT
+stage_start_redis && stage_start_rlockd "$rlockd" || [ -n "$stopped" ] || exit 1
+[ -z "$stopped" ] || exit 0
 
 echo "rlockd runs; Ctrl-C ends it. Type in a second terminal, in $top:"
-if [ -x "$top/$build/rlock" ]; then
-    echo "    export RLOCK_SOCKET=$build/run/rlockd.sock"
-    echo "    $build/rlock run demo -- sleep 10"
-    echo "    $build/rlock list"
-else
-    echo "    socat - UNIX:$build/run/rlockd.sock"
-    echo '    {"jsonrpc":"2.0","id":1,"method":"lock","params":{"key":"demo"}}'
-    echo '    {"jsonrpc":"2.0","id":2,"method":"unlock","params":{"key":"demo"}}'
-fi
+echo "    export RLOCK_SOCKET=$build/run/rlockd.sock"
+echo "    $build/rlock run demo -- sleep 10"
+echo "    $build/rlock list"
 
 # A signal interrupts `wait`; the daemon then takes a moment to end.
 status=0

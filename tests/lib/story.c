@@ -269,7 +269,8 @@ void story_stop(struct story *story)
     story_step(story, (struct event){.kind = EV_STOP});
 }
 
-static void story_outcome(struct story *story, uint64_t op_id, enum answer answer, int64_t remaining_ms)
+static void story_outcome(struct story *story, uint64_t op_id, enum answer answer, int64_t remaining_ms,
+                          bool with_fences)
 {
     const struct story_op *op = &story->ops[op_id];
     struct ev_outcome outcome = {
@@ -281,7 +282,7 @@ static void story_outcome(struct story *story, uint64_t op_id, enum answer answe
         .remaining_ms = remaining_ms,
         .text = answer >= ANSWER_TRANSIENT ? "it says no" : NULL,
     };
-    if (answer == ANSWER_OURS && op->fence_count > 0) {
+    if (answer == ANSWER_OURS && with_fences && op->fence_count > 0) {
         outcome.fence_first = story->next_fence;
         outcome.fence_count = op->fence_count;
         story->next_fence += op->fence_count;
@@ -291,12 +292,27 @@ static void story_outcome(struct story *story, uint64_t op_id, enum answer answe
 
 void story_answer(struct story *story, uint64_t op_id, enum answer answer)
 {
-    story_outcome(story, op_id, answer, -1);
+    story_outcome(story, op_id, answer, -1, true);
 }
 
 void story_answer_taken(struct story *story, uint64_t op_id, int64_t remaining_ms)
 {
-    story_outcome(story, op_id, ANSWER_TAKEN, remaining_ms);
+    story_outcome(story, op_id, ANSWER_TAKEN, remaining_ms, true);
+}
+
+void story_answer_without_fences(struct story *story, uint64_t op_id)
+{
+    story_outcome(story, op_id, ANSWER_OURS, -1, false);
+}
+
+void story_forced(struct story *story, uint64_t peer_id, uint64_t request_id, const char *key)
+{
+    struct ev_queried queried = {
+        .from = story_from(peer_id, request_id, key),
+        .was_force = true,
+        .answer = ANSWER_OURS,
+    };
+    story_step(story, (struct event){.kind = EV_QUERIED, .queried = queried});
 }
 
 void story_expect(struct story *story, const char *trace)

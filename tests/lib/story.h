@@ -37,6 +37,10 @@ void story_stop(struct story *story);
 
 /* Redis answers command number `op_id`. OURS brings a block of fences if one was asked for. */
 void story_answer(struct story *story, uint64_t op_id, enum answer answer);
+/* OURS, but the counter of fences gave none. */
+void story_answer_without_fences(struct story *story, uint64_t op_id);
+/* The answer to `force`: the key has been deleted. */
+void story_forced(struct story *story, uint64_t peer_id, uint64_t request_id, const char *key);
 /* TAKEN, and how long the other's lease will be. */
 void story_answer_taken(struct story *story, uint64_t op_id, int64_t remaining_ms);
 

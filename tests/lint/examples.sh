@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: The rlockd authors
 #
-# Every dialogue in proto/examples stands in proto/protocol.md, word for word: what readers see there
-# is what the tests replay.
+# Every dialogue in proto/examples stands in proto/protocol.md, and every client in README.md, word for
+# word: what readers see there is what the tests run.
 set -eu
 
 failed=0
@@ -11,6 +11,12 @@ for file in proto/examples/*.jsonl; do
     [ -e "$file" ] || continue
     if [ ! -e proto/protocol.md ] || ! [[ $(<proto/protocol.md) == *"$(<"$file")"* ]]; then
         echo "examples: proto/protocol.md does not quote $file" >&2
+        failed=1
+    fi
+done
+for file in proto/examples/client.*; do
+    if ! [[ $(<README.md) == *"$(<"$file")"* ]]; then
+        echo "examples: README.md does not quote $file" >&2
         failed=1
     fi
 done

@@ -116,6 +116,13 @@ static void slot_lock(struct slot *slot)
     struct dice *dice = &client->world->dice;
     const struct plan *plan = &client->world->plan;
     slot->key = (int)dice_between(dice, 0, plan->n_keys - 1);
+    for (int i = 0; i < CLIENT_SLOTS; i++) {
+        const struct slot *other = &client->slots[i];
+        if (other != slot && other->state != SLOT_IDLE && other->key == slot->key) {
+            slot_rest(slot); /* who has a lock already does not ask for it */
+            return;
+        }
+    }
     struct ev_claim claim = {
         .from = client_request(client, slot->key),
         .user_id = 1000,
@@ -170,7 +177,7 @@ static void slot_unlock(struct slot *slot)
         unlock.fence = slot->fence;
     slot->state = SLOT_UNLOCKING;
     slot->unlock_id = unlock.from.request_id;
-    oracle_believes_no_more(client->world->oracle, client->peer_id, slot->fence);
+    oracle_believes_no_more(client->world->oracle, client->peer_id, slot->key, slot->fence);
     client_send(client, &(struct event){.kind = EV_UNLOCK, .unlock = unlock});
 }
 
@@ -250,7 +257,7 @@ static void slot_granted(struct slot *slot, const struct fx_reply *reply)
     slot->state = SLOT_HOLDING;
     slot->fence = reply->fence;
     slot->will_refresh = dice_chance(&world->dice, 150);
-    oracle_believes(world->oracle, reply->peer_id, reply->fence, reply->valid_until_ms);
+    oracle_believes(world->oracle, reply->peer_id, slot->key, reply->fence, reply->valid_until_ms);
     slot_wait(slot, 0, world->plan.hold_ms_max * 1000);
 }
 
@@ -266,7 +273,8 @@ static void client_read_reply(struct client *client, enum effect_kind kind, cons
         } else if (slot->state == SLOT_UNLOCKING && slot->unlock_id == reply->request_id) {
             slot_rest(slot);
         } else if (kind == FX_REFRESHED && slot->state == SLOT_HOLDING && slot->fence == reply->fence) {
-            oracle_hears(client->world->oracle, client->peer_id, reply->fence, reply->valid_until_ms);
+            oracle_hears(client->world->oracle, client->peer_id, slot->key, reply->fence,
+                         reply->valid_until_ms);
         }
     }
 }
@@ -279,10 +287,10 @@ static void client_read_notice(struct client *client, enum effect_kind kind, con
         if (slot->state != SLOT_HOLDING || slot->fence != notice->fence)
             continue;
         if (kind == FX_SAFE)
-            oracle_hears(world->oracle, client->peer_id, notice->fence, notice->valid_until_ms);
+            oracle_hears(world->oracle, client->peer_id, slot->key, notice->fence, notice->valid_until_ms);
         if (kind != FX_LOST)
             continue;
-        oracle_believes_no_more(world->oracle, client->peer_id, slot->fence);
+        oracle_believes_no_more(world->oracle, client->peer_id, slot->key, slot->fence);
         if (dice_chance(&world->dice, 500))
             slot_unlock(slot);
         else

@@ -46,7 +46,7 @@ void client_begin(struct client *client, struct world *world, struct host *host,
 void client_kill(struct client *client);
 void client_stall(struct client *client, int64_t until_us);
 void client_stall_all(struct host *host, int64_t until_us);
-void client_leave(struct client *client); /* closes its connection */
+void client_leave(struct client *client);          /* closes its connection */
 void client_force(struct client *client, int key); /* force_unlock */
 bool client_is_stalled(const struct client *client);
 

@@ -53,8 +53,8 @@ void host_start(struct host *host);
 void host_kill(struct host *host, int64_t restart_after_ms);
 void host_stop(struct host *host); /* and starts it again */
 
-bool host_is_running(const struct host *host);   /* there, and not paused */
-int64_t host_now_ms(const struct host *host);    /* its clock, whether it runs or not */
-void host_wake(struct host *host);               /* its code is about to run */
+bool host_is_running(const struct host *host); /* there, and not paused */
+int64_t host_now_ms(const struct host *host);  /* its clock, whether it runs or not */
+void host_wake(struct host *host);             /* its code is about to run */
 void host_post(void *host, const struct event *event);
 void host_drain(struct host *host);

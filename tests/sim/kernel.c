@@ -2,12 +2,14 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * Stands in for daemon/base/clock.c and for libc's getrandom(), by their very names.
+ * Stands in for daemon/base/clock.c, for what the store needs of log.c, and for libc's getrandom(), by
+ * their very names.
  */
 
 #include "tests/sim/kernel.h"
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "tests/sim/dice.h"
 
 #include <string.h>
@@ -30,6 +32,12 @@ void kernel_show_ms(int64_t now_ms)
 int64_t clock_now_ms(void)
 {
     return kernel_now_ms;
+}
+
+/* What goes wrong in a world is told by the world. */
+void log_limited(struct log_limit *limit, int64_t every_ms, enum log_level level, const char *fmt, ...)
+{
+    (void)limit, (void)every_ms, (void)level, (void)fmt;
 }
 
 ssize_t getrandom(void *bytes, size_t len, unsigned flags)

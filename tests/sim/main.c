@@ -142,8 +142,10 @@ static void sim_deinit(struct sim *sim)
 
 /* --- many ------------------------------------------------------------------------------------------ */
 
-/* An assertion of the daemon's own that fails ends the process: say where. */
+/* An assertion of the daemon's own that fails ends the process: say where. With -v, the trace up to there
+ * comes first. */
 static uint64_t main_seed_now;
+static const struct buf *main_trace;
 
 static void main_on_abort(int signo)
 {
@@ -151,6 +153,7 @@ static void main_on_abort(int signo)
     int len = snprintf(line, sizeof(line), "sim: seed %" PRIu64 ": an assertion of the daemon has failed\n",
                        main_seed_now);
     (void)signo;
+    (void)!write(STDOUT_FILENO, buf_bytes(main_trace), main_trace->len);
     (void)!write(STDERR_FILENO, line, (size_t)len);
 }
 
@@ -277,8 +280,10 @@ int main(int argc, char **argv)
     double began = main_seconds();
 
     table_seed = 1;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGABRT, main_on_abort);
     sim_init(&sim);
+    main_trace = &sim.world->trace;
     sim.world->is_unaudited = options.is_unaudited;
     if (!options.is_quiet && !options.is_verbose && options.file == NULL)
         printf("sim: %" PRIu64 " seeds from %" PRIu64 ", %" PRId64 " steps each\n", options.n_seeds,

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NEMESIS_RECOVERY_MS = 4000 };
+
 static const char stranger_value[] = "a program of another make";
 
 static struct host *nemesis_host(struct nemesis *nemesis)
@@ -33,12 +35,25 @@ static struct client *nemesis_client(struct nemesis *nemesis)
 /* How long something lasts: mostly shorter than a ttl, sometimes longer. */
 static int64_t nemesis_span_ms(struct nemesis *nemesis)
 {
-    return dice_small(&nemesis->world->dice, 1, nemesis->world->plan.ttl_ms_max * 2);
+    int64_t span_ms = dice_small(&nemesis->world->dice, 1, nemesis->world->plan.ttl_ms_max * 2);
+    nemesis->span_us = span_ms * 1000;
+    return span_ms;
 }
 
 static int64_t nemesis_until_us(struct nemesis *nemesis)
 {
     return (nemesis->world->now_us + nemesis_span_ms(nemesis) * 1000) | 1;
+}
+
+/* When what has just been done will be over, and links have come back. */
+static void nemesis_note_disturbance(struct nemesis *nemesis, enum fault fault)
+{
+    struct world *world = nemesis->world;
+    bool is_link_kept =
+        fault == FAULT_REDIS_REFUSES || fault == FAULT_HOST_PAUSED || fault == FAULT_SCRIPTS_FLUSHED;
+    int64_t until_us = world->now_us + nemesis->span_us + (is_link_kept ? 50 : NEMESIS_RECOVERY_MS) * 1000;
+    if (fault != FAULT_CLIENT_DIES && fault != FAULT_CLIENT_STALLS && world->disturbed_until_us < until_us)
+        world->disturbed_until_us = until_us;
 }
 
 static struct sim_conn *nemesis_conn(struct nemesis *nemesis)
@@ -74,8 +89,11 @@ static void nemesis_refuse(struct nemesis *nemesis)
         "NOPERM this user has no permissions to run the 'evalsha' command",
     };
     struct server *server = nemesis->world->server;
-    server->refusal = refusals[dice_between(&nemesis->world->dice, 0, 5)];
+    int which = (int)dice_between(&nemesis->world->dice, 0, 5);
+    server->refusal = refusals[which];
     server->refuses_until_us = nemesis_until_us(nemesis);
+    if (which == 5) /* a release that was refused for good is left to its ttl */
+        nemesis->span_us += nemesis->world->plan.ttl_ms_max * 1100;
 }
 
 static void nemesis_do(struct nemesis *nemesis, enum fault fault)
@@ -192,7 +210,9 @@ static void nemesis_on_task(void *ctx)
         return;
     bool has_trouble = world->plan.trouble != TROUBLE_NONE && world->plan.trouble != TROUBLE_FAST_CLOCK;
     if (has_trouble && (faults == 0 || dice_chance(&world->dice, 200))) {
+        nemesis->span_us = 0;
         nemesis_trouble(nemesis);
+        nemesis_note_disturbance(nemesis, N_FAULTS);
         world->tally.n_faults++;
     } else if (faults != 0) {
         enum fault fault;
@@ -200,11 +220,14 @@ static void nemesis_on_task(void *ctx)
             fault = (enum fault)dice_between(&world->dice, 1, N_FAULTS - 1);
         } while ((faults >> fault & 1) == 0);
         TRACE(world, "nemesis: %s", plan_fault_name(fault));
+        nemesis->span_us = 0;
         nemesis_do(nemesis, fault);
+        nemesis_note_disturbance(nemesis, fault);
         world->tally.n_faults++;
     }
     int64_t every_us = world->plan.fault_every_ms * 1000;
-    world_at(world, &nemesis->task, (world->now_us + dice_between(&world->dice, 1, every_us * 2)) & ~INT64_C(1));
+    world_at(world, &nemesis->task,
+             (world->now_us + dice_between(&world->dice, 1, every_us * 2)) & ~INT64_C(1));
 }
 
 /* --- the stranger ---------------------------------------------------------------------------------- */

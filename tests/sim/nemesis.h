@@ -12,6 +12,7 @@
 struct nemesis {
     struct world *world;
     struct task task, failover, stranger;
+    int64_t span_us;  /* how long the fault just begun will last */
     int stranger_key; /* -1: it holds nothing */
 };
 

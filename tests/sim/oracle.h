@@ -48,13 +48,14 @@ void oracle_paused(struct oracle *oracle, const struct host *host);
 
 /* The clients. */
 void oracle_connected(struct oracle *oracle, struct host *host, uint64_t peer_id, struct client *client);
-bool oracle_knows_peer(const struct oracle *oracle, uint64_t peer_id); /* its daemon runs, and has not seen it go */
+bool oracle_knows_peer(const struct oracle *oracle,
+                       uint64_t peer_id); /* its daemon runs, and has not seen it go */
 void oracle_peer_left(struct oracle *oracle, uint64_t peer_id);
-void oracle_believes(struct oracle *oracle, uint64_t peer_id, int64_t fence, int64_t until_ms);
-void oracle_hears(struct oracle *oracle, uint64_t peer_id, int64_t fence, int64_t until_ms);
-void oracle_believes_no_more(struct oracle *oracle, uint64_t peer_id, int64_t fence);
+void oracle_believes(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence, int64_t until_ms);
+void oracle_hears(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence, int64_t until_ms);
+void oracle_believes_no_more(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence);
 
-/* A program of another make, which holds the key for certain. */
+/* A program of another make, which holds the key for certain. It has one at a time. */
 void oracle_stranger_begins(struct oracle *oracle, int key);
 void oracle_stranger_ends(struct oracle *oracle, int key);
 

@@ -14,8 +14,8 @@ static int64_t plan_pick(struct dice *dice, const int64_t *list, int len)
     return list[dice_between(dice, 0, len - 1)];
 }
 
-#define PICK(dice, ...)                                                           \
-    plan_pick(dice, (const int64_t[]){__VA_ARGS__},                               \
+#define PICK(dice, ...)                             \
+    plan_pick(dice, (const int64_t[]){__VA_ARGS__}, \
               (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 
 static uint32_t plan_draw_faults(struct dice *dice)

@@ -154,14 +154,14 @@ static void server_execute(struct server *server, struct sim_call *call)
     struct world *world = server->world;
     server_set_clock(server);
     if (server->refuses_until_us > world->now_us && dice_chance(&world->dice, 700)) {
-        struct reply refusal = {
-            .kind = REPLY_ERROR, .text = server->refusal, .len = strlen(server->refusal)};
+        struct reply refusal = {.kind = REPLY_ERROR, .text = server->refusal, .len = strlen(server->refusal)};
         server_keep_reply(call, &refusal);
     } else {
         redis_model_set_replica(server->model, server->readonly_until_us > world->now_us);
-        server_keep_reply(call,
-                          redis_model_run(server->model, call->argc, call->argv, call->argv_len));
+        server_keep_reply(call, redis_model_run(server->model, call->argc, call->argv, call->argv_len));
     }
+    if (server->world->plan.trouble == TROUBLE_FORCED && call->argc == 2)
+        oracle_excuse(world->oracle); /* a DEL, or a PTTL, which does no harm */
     server_trace_call(server, call);
     server_settle(server);
 }

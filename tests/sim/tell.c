@@ -30,16 +30,15 @@ const char *tell_refusal(enum refusal refusal)
 
 static const char *tell_answer(enum answer answer)
 {
-    static const char *const names[] = {"",        "ours",    "taken",  "gone",
+    static const char *const names[] = {"",        "ours",    "taken",   "gone",
                                         "not now", "refused", "unknown", "unsent"};
     return names[answer];
 }
 
 static void tell_request(const struct host *host, const struct ev_request *from, const char *what)
 {
-    world_print(host->world, "host %d: peer %" PRIu64 " asks #%" PRIu64 ": %s %.*s", host->idx,
-                from->peer_id, from->request_id, what, (int)from->key_len,
-                from->key != NULL ? from->key : "");
+    world_print(host->world, "host %d: peer %" PRIu64 " asks #%" PRIu64 ": %s %.*s", host->idx, from->peer_id,
+                from->request_id, what, (int)from->key_len, from->key != NULL ? from->key : "");
 }
 
 static void tell_claim(const struct host *host, const struct ev_claim *asked)
@@ -55,8 +54,8 @@ static void tell_claim(const struct host *host, const struct ev_claim *asked)
 
 static void tell_outcome(const struct host *host, const struct ev_outcome *outcome)
 {
-    world_print(host->world, "host %d: answer to command %" PRIu64 " for lease %" PRIu64 ": %s %s",
-                host->idx, outcome->op_id, outcome->lease_id, tell_answer(outcome->answer),
+    world_print(host->world, "host %d: answer to command %" PRIu64 " for lease %" PRIu64 ": %s %s", host->idx,
+                outcome->op_id, outcome->lease_id, tell_answer(outcome->answer),
                 outcome->text != NULL ? outcome->text : "");
 }
 

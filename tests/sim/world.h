@@ -65,7 +65,8 @@ struct world {
     struct oracle *oracle;
     struct nemesis *nemesis;
 
-    bool is_calm; /* faults have ended, and nobody asks for anything new */
+    bool is_calm;               /* faults have ended, and nobody asks for anything new */
+    int64_t disturbed_until_us; /* when what is wrong with Redis, links and daemons will have been mended */
     uint64_t last_peer_id, last_request_id;
     struct world_block *blocks;
     size_t block_used;

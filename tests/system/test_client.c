@@ -156,7 +156,8 @@ END_TEST
 START_TEST(test_refresh)
 {
     struct rlock_client *client = client_new();
-    struct rlock *lock = client_hold(client, "k", (struct rlock_options){.ttl_ms = 2000, .no_auto_refresh = true});
+    struct rlock *lock =
+        client_hold(client, "k", (struct rlock_options){.ttl_ms = 2000, .no_auto_refresh = true});
     int64_t before_ms = rlock_grant(lock).valid_until_ms;
 
     ck_assert_int_eq(rlock_refresh(lock, 60000, CLIENT_MS), 0);
@@ -182,7 +183,8 @@ END_TEST
 START_TEST(test_valid_ends_by_the_clock)
 {
     struct rlock_client *client = client_new();
-    struct rlock *lock = client_hold(client, "k", (struct rlock_options){.ttl_ms = 200, .no_auto_refresh = true});
+    struct rlock *lock =
+        client_hold(client, "k", (struct rlock_options){.ttl_ms = 200, .no_auto_refresh = true});
 
     ck_assert(rlock_valid(lock));
     AWAIT(!rlock_valid(lock));
@@ -305,7 +307,8 @@ START_TEST(test_call)
     struct rlock_client *client = client_new();
     char *result = NULL, deep[] = "{\"key\":[[[[[[[[1]]]]]]]]}", *large = calloc(1, 70000);
 
-    ck_assert_int_eq(rlock_call(client, "lock", "{ \"key\" : \"k\",\n\"note\":\"n\" }", CLIENT_MS, &result), 0);
+    ck_assert_int_eq(rlock_call(client, "lock", "{ \"key\" : \"k\",\n\"note\":\"n\" }", CLIENT_MS, &result),
+                     0);
     ck_assert_ptr_nonnull(strstr(result, "\"fence\":"));
     free(result);
     ck_assert_int_eq(rlock_call(client, "fly", NULL, CLIENT_MS, &result), RLOCK_E_METHOD_NOT_FOUND);

@@ -9,6 +9,9 @@
 #include "tests/lib/scene.h"
 
 #include <glob.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,6 +171,19 @@ START_TEST(test_starts_without_redis)
 }
 END_TEST
 
+/* How often a text stands in the log. */
+static int life_log_count(const char *text)
+{
+    char *log = rlockd_log(scene.rlockd);
+    int n = 0;
+
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++) {
+        n++;
+    }
+    free(log);
+    return n;
+}
+
 /* Asks until `hello` shows this default. */
 static bool life_has_ttl(struct client *client, int64_t ttl_ms)
 {
@@ -195,6 +211,91 @@ START_TEST(test_reload)
     AWAIT(rlockd_log_has(scene.rlockd, "nonsense"));
     ck_assert(life_has_ttl(client, 20000));
     client_call(holder, "unlock", "{'key':'k'}"); /* and nobody has lost anything */
+}
+END_TEST
+
+/* The break, and that the daemon has found its way back to a Redis. */
+static void life_break_link(void)
+{
+    int64_t n_connects = scene_stat("redis_connects");
+
+    ck_assert_int_eq(probe_do(scene.probe, "CLIENT KILL TYPE normal SKIPME yes"), 1);
+    AWAIT(scene_stat("redis_connects") > n_connects && scene_stat("redis_up") == 1);
+}
+
+/* Another Redis knows nothing of the locks that are held: no reload makes the daemon go there. */
+START_TEST(test_reload_keeps_the_server)
+{
+    struct redis_server *other = redis_server_start("--requirepass", "secret", NULL);
+    struct client *client = scene_client(), *holder = scene_client();
+    char secret_path[SCRATCH_PATH_CAP], extra[SCRATCH_PATH_CAP + 64];
+    FILE *secret = fopen(scratch_path(secret_path, "secret"), "we");
+
+    ck_assert_int_ge(fputs("secret\n", secret), 0);
+    ck_assert_int_eq(fchmod(fileno(secret), 0600), 0);
+    ck_assert_int_eq(fclose(secret), 0);
+    snprintf(extra, sizeof(extra), "password_file = %s\n[lease]\nttl = 20s\n", secret_path);
+    (void)client_lock(holder, "k");
+    rlockd_configure(scene.rlockd, redis_server_socket(other), extra);
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(life_has_ttl(client, 20000));
+    ck_assert(rlockd_log_has(scene.rlockd, "reload: [redis] names another server"));
+    life_break_link();
+    client_expect_error(client, client_ask(client, "try_lock", "{'key':'k'}"), 1, "held");
+    (void)client_lock(client, "new");
+    ck_assert(probe_has(scene.probe, "new"));
+
+    /* The complaint is about the server that it is at, not about the file read before. */
+    rlockd_configure(scene.rlockd, redis_server_socket(scene.redis), "[lease]\nttl = 10s\nprefix = p:\n");
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(life_has_ttl(client, 10000));
+    ck_assert_int_eq(life_log_count("names another server"), 1);
+    ck_assert_int_eq(life_log_count("reload: [lease] prefix"), 1);
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(life_log_count("reload: [lease] prefix") == 2);
+    life_break_link();
+    client_call(holder, "unlock", "{'key':'k'}"); /* nothing was lost by all that */
+    ck_assert(!probe_has(scene.probe, "k"));
+    redis_server_stop(other);
+}
+END_TEST
+
+/* What a reload changes only later is said. */
+START_TEST(test_reload_says_what_is_later)
+{
+    rlockd_configure(scene.rlockd, redis_server_socket(scene.redis), "strict = yes\n[limits]\nline = 32k\n");
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(rlockd_log_has(scene.rlockd, "reloaded"));
+    ck_assert_int_eq(life_log_count("reload: [redis] strict: from the next connection to Redis on"), 1);
+    ck_assert_int_eq(life_log_count("reload: [limits] line: for new connections"), 1);
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(life_log_count("reloaded") == 2);
+    ck_assert_int_eq(life_log_count("reload: "), 2); /* nothing has changed since */
+}
+END_TEST
+
+/* Waits until the service manager is told so. */
+static void life_await_status(const char *status)
+{
+    struct pollfd manager = {.fd = scene.rlockd->notify_fd, .events = POLLIN};
+    char text[512] = "";
+
+    while (strcmp(text, status) != 0) {
+        ck_assert_msg(poll(&manager, 1, AWAIT_MS_MAX) == 1, "the last status is %s", text);
+        ssize_t len = recv(manager.fd, text, sizeof(text) - 1, 0);
+        text[len > 0 ? len : 0] = '\0';
+    }
+}
+
+START_TEST(test_manager_knows_about_redis)
+{
+    life_await_status("STATUS=serving, Redis is up");
+    redis_server_kill(scene.redis);
+    life_await_status("STATUS=Redis is down: connection refused");
+    redis_server_restart(scene.redis);
+    life_await_status("STATUS=serving, Redis is up");
+    probe_close(scene.probe);
+    scene.probe = probe_open(redis_server_socket(scene.redis));
 }
 END_TEST
 
@@ -295,6 +396,9 @@ Suite *test_life_suite(void)
     tcase_add_test(tcase, test_socket_mode);
     tcase_add_test(tcase, test_starts_without_redis);
     tcase_add_test(tcase, test_reload);
+    tcase_add_test(tcase, test_reload_keeps_the_server);
+    tcase_add_test(tcase, test_reload_says_what_is_later);
+    tcase_add_test(tcase, test_manager_knows_about_redis);
     tcase_add_test(tcase, test_config_is_checked);
     tcase_add_test(tcase, test_config_must_be_there);
     tcase_add_test(tcase, test_secrets_stay_secret);

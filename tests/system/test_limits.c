@@ -119,6 +119,45 @@ static void limits_open_user(void)
     scene_open("[limits]\nconnections_per_user = 3\n");
 }
 
+enum { LIMITS_DESCRIPTORS = 100, LIMITS_FOR_DESCRIPTORS = (LIMITS_DESCRIPTORS - 64) / 2 };
+
+/* A client costs the daemon two descriptors. It takes no more clients than leave some for Redis. */
+START_TEST(test_descriptors)
+{
+    struct client *clients[LIMITS_FOR_DESCRIPTORS];
+    int64_t n_connects = scene_stat("redis_connects"); /* over the first of the connections */
+
+    for (int i = 1; i < LIMITS_FOR_DESCRIPTORS; i++) {
+        clients[i] = scene_client();
+        client_expect_nothing(clients[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        limits_expect_turned_away("connections");
+    }
+    ck_assert_int_eq(probe_do(scene.probe, "CLIENT KILL TYPE normal SKIPME yes"), 1);
+    AWAIT(scene_stat("redis_connects") > n_connects);
+    AWAIT(scene_stat("redis_up") == 1);
+    (void)client_lock(clients[1], "k");
+
+    rlockd_signal(scene.rlockd, SIGHUP);
+    AWAIT(rlockd_log_has(scene.rlockd, "reloaded"));
+    limits_expect_turned_away("connections");
+    client_close(clients[2]);
+    AWAIT(scene_stat("connections") == LIMITS_FOR_DESCRIPTORS - 1);
+    client_expect_nothing(scene_client());
+    ck_assert(rlockd_log_has(scene.rlockd, "[limits] connections: 10000 need 20064 descriptors, and 100 are "
+                                           "allowed (RLIMIT_NOFILE): 18 are served"));
+}
+END_TEST
+
+static void limits_open_descriptors(void)
+{
+    const struct rlimit few = {LIMITS_DESCRIPTORS, LIMITS_DESCRIPTORS};
+
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0); /* inherited */
+    scene_open_default();
+}
+
 static void limits_raise_descriptors(void)
 {
     struct rlimit limit;
@@ -239,6 +278,8 @@ Suite *test_limits_suite(void)
     tcase_add_test(tcase, test_connections);
     tcase = scene_case(suite, "limits per user", limits_open_user);
     tcase_add_test(tcase, test_connections_per_user);
+    tcase = scene_case(suite, "descriptors", limits_open_descriptors);
+    tcase_add_test(tcase, test_descriptors);
     tcase = scene_case(suite, "crowds", scene_open_default);
     tcase_add_test(tcase, test_1000_waiting_connections);
     tcase_add_test(tcase, test_10000_held_keys);

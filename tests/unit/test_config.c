@@ -248,6 +248,9 @@ START_TEST(bounds_are_kept)
 }
 END_TEST
 
+#define PREFIX_IS_OURS \
+    "2: [lease] prefix: must not begin with \"rlockd:\" nor be a beginning of it: the daemon's own names do"
+
 #define NINES "99999999999999999999999999999999999999999999999999"
 static const struct fault {
     const char *text, *sentence;
@@ -281,6 +284,11 @@ static const struct fault {
      "789012345678\n",
      "2: [listen] socket: must be 1 to 107 bytes, without control characters"},
     {"[lease]\nprefix = a\tb\n", "2: [lease] prefix: must be 0 to 128 bytes, without control characters"},
+    {"[lease]\nprefix = r\n", PREFIX_IS_OURS},
+    {"[lease]\nprefix = rl\n", PREFIX_IS_OURS},
+    {"[lease]\nprefix = rlockd\n", PREFIX_IS_OURS},
+    {"[lease]\nprefix = rlockd:\n", PREFIX_IS_OURS},
+    {"[lease]\nprefix = rlockd:locks:\n", PREFIX_IS_OURS},
     {"[listen]\ngroup = no-such-group\n", "2: [listen] group: must be the name of a group of this host"},
     {"[redis]\nurl = http://localhost\n",
      "2: [redis] url: must be redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N]"},
@@ -342,6 +350,20 @@ START_TEST(lines_may_be_written_freely)
     ck_assert(config->listen_group == 0);
     ck_assert_str_eq(config->listen_socket, "relative/rlockd.sock");
     config_free(config);
+}
+END_TEST
+
+START_TEST(prefixes_that_build_no_name_of_ours)
+{
+    static const char *const prefixes[] = {"rlock:", "rlockd.", "Rlockd:", "lockd:", "x:rlockd:", "rr"};
+    char text[64];
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        snprintf(text, sizeof(text), "[lease]\nprefix = %s\n", prefixes[i]);
+        struct config *config = load_ok(text);
+        ck_assert_str_eq(config->lease_prefix, prefixes[i]);
+        config_free(config);
+    }
 }
 END_TEST
 
@@ -509,6 +531,7 @@ Suite *test_config_suite(void)
     tcase_add_test(file, nul_bytes_are_refused);
     tcase_add_test(file, a_file_that_is_not_there);
     tcase_add_test(file, lines_may_be_written_freely);
+    tcase_add_test(file, prefixes_that_build_no_name_of_ours);
     tcase_add_test(file, journal_gets_priorities);
     tcase_add_loop_test(file, garbage_does_no_harm, 0, 20);
     suite_add_tcase(suite, file);

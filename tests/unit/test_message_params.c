@@ -134,7 +134,7 @@ START_TEST(a_key_is_taken)
         {"'rlockd'", "rlockd"},
         {"'Rlockd:'", "Rlockd:"},
         {"'xrlockd:'", "xrlockd:"},
-        {"'\\u0080'", "\xc2\x80"},
+        {"'\\u00a0\xc3\x80'", "\xc2\xa0\xc3\x80"},
         {"'../*?[%s]'", "../*?[%s]"},
     };
 
@@ -154,9 +154,9 @@ END_TEST
 
 START_TEST(a_key_is_refused)
 {
-    static const char *const keys[] = {"''",    "null",      "1",           "true",      "[]",
-                                       "{}",    "['a']",     "'a\\u001fb'", "'\\u007f'", "'\\n'",
-                                       "'\\t'", "'\\u0001'", "'\\r'"};
+    static const char *const keys[] = {
+        "''",        "null",  "1",     "true",      "[]",    "{}",        "['a']",      "'a\\u001fb'",
+        "'\\u007f'", "'\\n'", "'\\t'", "'\\u0001'", "'\\r'", "'\\u0080'", "'a\\u009f'", "'\xc2\x85'"};
     static const char *const own[] = {"'rlockd:'", "'rlockd:fence'", "'\\u0072lockd:x'"};
 
     for (int i = 0; i < N(keys); i++) {

@@ -192,13 +192,13 @@ START_TEST(keys)
     struct message_holder waiter = {.uid = 0, .gid = 0, .waited_ms = 12};
 
     message_print_key_open(&print, &key);
-    message_print_key_close(&print, false);
+    message_print_key_close(&print, false, 0);
     assert_printed("{\"key\":\"k\",\"state\":\"free\"}");
 
     key.state = "elsewhere";
     key.lease_remaining_ms = 0;
     message_print_key_open(&print, &key);
-    message_print_key_close(&print, false);
+    message_print_key_close(&print, false, 0);
     assert_printed("{\"key\":\"k\",\"state\":\"elsewhere\",\"lease\":{\"remaining_ms\":0}}");
 
     key = (struct message_key){
@@ -223,7 +223,7 @@ START_TEST(keys)
     waiter =
         (struct message_holder){.pid = 11, .uid = 1, .gid = 2, .command = "c", .note = "", .waited_ms = 0};
     message_print_key_waiting(&print, &waiter, false);
-    message_print_key_close(&print, true);
+    message_print_key_close(&print, true, 0);
     assert_printed("{\"key\":\"k\",\"state\":\"held\",\"fence\":5,\"held_ms\":0,"
                    "\"holder\":{\"pid\":10,\"uid\":1000,\"gid\":100,\"command\":\"ba\\\"ck\xef\xbf\xbd\","
                    "\"note\":\"n\\nx\"},\"lease\":{\"ttl_ms\":30000,\"remaining_ms\":29000},"
@@ -233,8 +233,15 @@ START_TEST(keys)
     key = (struct message_key){
         .key = "k", .key_len = 1, .state = "acquiring", .lease_ttl_ms = 7, .lease_remaining_ms = -1};
     message_print_key_open(&print, &key);
-    message_print_key_close(&print, false);
+    message_print_key_close(&print, false, 0);
     assert_printed("{\"key\":\"k\",\"state\":\"acquiring\",\"lease\":{\"ttl_ms\":7}}");
+
+    message_print_key_open(&print, &key);
+    message_print_key_waiting(&print, &waiter, true);
+    message_print_key_close(&print, true, 990);
+    assert_printed("{\"key\":\"k\",\"state\":\"acquiring\",\"lease\":{\"ttl_ms\":7},"
+                   "\"waiting\":[{\"pid\":11,\"uid\":1,\"gid\":2,\"command\":\"c\",\"waited_ms\":0}],"
+                   "\"waiting_more\":990}");
 }
 END_TEST
 
@@ -282,7 +289,7 @@ START_TEST(the_largest_of_each_fits)
     begin();
     message_print_key_open(&print, &key);
     message_print_key_waiting(&print, &holder, true);
-    message_print_key_close(&print, true);
+    message_print_key_close(&print, true, SIZE_MAX >> 1);
     ck_assert(!print.full);
 }
 END_TEST

@@ -7,12 +7,16 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log.h"
 #include "tests/lib/redis.h"
 #include "tests/lib/store_stage.h"
 
+#include <fcntl.h>
 #include <hiredis/hiredis.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 START_TEST(test_what_is_sent)
 {
@@ -58,23 +62,117 @@ START_TEST(test_what_is_sent)
 }
 END_TEST
 
-/* A lease that was forgotten is drawn anew; its commands under way still have what they need. */
+static void until_seen(int n_seen)
+{
+    while (store_stage.n_seen < n_seen) {
+        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
+        link_flush(store_stage.link);
+    }
+}
+
+/* Commands under way have what they need, though their lease was forgotten. */
 START_TEST(test_forget)
 {
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
     store_stage.second_reply = "*2\r\n:1\r\n:5\r\n";
     store_stage_order(FX_ACQUIRE, 1, 11);
+    until_seen(1);
     store_stage_order(FX_RELEASE, 1, 12);
     store_stage_order(FX_FORGET, 1, 0);
     store_stage_order(FX_FORGET, 1, 0);
-    store_stage_order(FX_ACQUIRE, 1, 13);
-    while (store_stage.n_seen < 3) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
+    store_stage_order(FX_ACQUIRE, 2, 13);
+    until_seen(3);
+    ck_assert_int_eq(store_stage.n_commands, 6); /* each a second time, the release as well */
+    ck_assert_str_eq(store_stage.commands[4].argv[0], "EVAL");
+    ck_assert_str_eq(store_stage.commands[4].argv[5], store_stage.commands[0].argv[5]);
+    ck_assert_str_ne(store_stage.commands[5].argv[5], store_stage.commands[0].argv[5]);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(store_stage_outcome(i)->answer, ANSWER_OURS);
     }
-    ck_assert_str_ne(store_stage.commands[0].argv[5], store_stage.commands[2].argv[5]);
-    ck_assert_str_eq(store_stage.commands[0].argv[5], store_stage.commands[1].argv[5]);
-    ck_assert_str_eq(store_stage.commands[1].argv[5], store_stage.commands[4].argv[5]);
+}
+END_TEST
+
+/*
+ * A value is spent when its release was sent. What Redis had no script for is not sent a second time
+ * after that: it would come behind the release, and take or keep what nobody gives back.
+ */
+START_TEST(test_no_second_sending_behind_a_release)
+{
+    enum effect_kind kind = _i < 2 ? FX_ACQUIRE : FX_RENEW;
+    bool is_forgotten = _i % 2 == 1;
+
+    store_stage.reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage_order(FX_ACQUIRE, 1, 11);
+    until_seen(1);
+    store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+    store_stage.second_reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage_order(kind, 1, 12);
+    store_stage_order(FX_RELEASE, 1, 13);
+    if (is_forgotten) {
+        store_stage_order(FX_FORGET, 1, 0);
+    }
+    until_seen(3);
+    ck_assert_int_eq(store_stage.n_commands, 4);
+    ck_assert_str_eq(store_stage.commands[3].argv[0], "EVAL");
+    ck_assert_int_eq(store_stage.commands[3].argc, 6); /* the release */
+    ck_assert_uint_eq(store_stage_outcome(1)->op_id, 12);
+    ck_assert_int_eq(store_stage_outcome(1)->answer, ANSWER_TRANSIENT);
+    ck_assert_str_eq(store_stage.seen[1].text, "Redis had lost the script, and the lock was given back since");
+    ck_assert_uint_eq(store_stage_outcome(2)->op_id, 13);
+    ck_assert_int_eq(store_stage_outcome(2)->answer, ANSWER_OURS);
+}
+END_TEST
+
+/* A renewal that wanted fences and got none, because the counter cannot be used: said once a minute. */
+START_TEST(test_missing_fences_are_logged)
+{
+    char text[1024];
+    int fds[2], saved = dup(STDERR_FILENO);
+
+    log_setup(LOG_LEVEL_WARNING, false);
+    ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    ck_assert_int_ge(dup2(fds[1], STDERR_FILENO), 0);
+    store_stage.reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage_order(FX_ACQUIRE, 1, 11);
+    store_stage_order(FX_RENEW, 1, 12);
+    store_stage_order(FX_RELEASE, 1, 13);
+    STORE_STAGE_UNTIL(store_stage.n_seen == 3);
+    ck_assert_int_lt(read(fds[0], text, sizeof(text)), 0);
+    store_stage.reply = "*2\r\n:1\r\n:0\r\n";
+    store_stage_order(FX_RELEASE, 1, 14);
+    STORE_STAGE_UNTIL(store_stage.n_seen == 4);
+    ck_assert_int_lt(read(fds[0], text, sizeof(text)), 0);
+    for (int i = 0; i < 3; i++) {
+        store_stage_order(FX_RENEW, 1, 15);
+    }
+    STORE_STAGE_UNTIL(store_stage.n_seen == 7);
+    ssize_t len = read(fds[0], text, sizeof(text) - 1);
+    ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
+    ck_assert_int_gt(len, 0);
+    text[len] = '\0';
+    ck_assert_str_eq(text, "redis: a renewal got no fences: the counter at rlockd:fence is not usable\n");
+    close(saved);
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+/* What a burst has made the store allocate is given back after it. */
+START_TEST(test_burst_is_given_back)
+{
+    enum { N = 20000 };
+    static char key[512];
+
+    memset(key, 'k', sizeof(key) - 1);
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < N; i++) {
+        struct effect effect = {.kind = FX_QUERY, .query = {.peer_id = 7, .request_id = 1, .key = key, .key_len = 511}};
+
+        store_carry_out(store_stage.store, &effect);
+    }
+    link_close(store_stage.link);
+    store_stage.link = NULL;
+    ck_assert_uint_le(mallinfo2().uordblks, before + 4 * 1024 * 1024);
 }
 END_TEST
 
@@ -136,10 +234,7 @@ static void check_outcome(const struct row *row, enum effect_kind kind, enum ans
     }
     store_stage.reply = row->reply;
     store_stage_order(kind, 1, 21);
-    while (store_stage.n_seen == before) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
-    }
+    until_seen(before + 1);
     ck_assert_int_eq(store_stage.n_seen, before + 1);
     ck_assert_int_eq(store_stage_outcome(before)->answer, want);
     ck_assert_str_eq(store_stage.seen[before].text, row->text);
@@ -216,10 +311,7 @@ START_TEST(test_script_is_missing)
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
     store_stage.second_reply = _i == 0 ? "*2\r\n:1\r\n:5\r\n" : NULL;
     store_stage_order(FX_ACQUIRE, 1, 11);
-    while (store_stage.n_seen == 0) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
-    }
+    until_seen(1);
     ck_assert_int_eq(store_stage.n_commands, 2);
     ck_assert_str_eq(store_stage.commands[1].argv[0], "EVAL");
     ck_assert_int_eq(strncmp(store_stage.commands[1].argv[1], store_stage.scripts[SCRIPT_LOCK].text,
@@ -241,10 +333,7 @@ START_TEST(test_second_sending_has_its_own_instant)
     int64_t sent_at_ms = clock_now_ms();
     while (clock_now_ms() <= sent_at_ms + 2) {
     }
-    while (store_stage.n_seen == 0) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
-    }
+    until_seen(1);
     ck_assert_int_gt(store_stage_outcome(0)->sent_at_ms, sent_at_ms);
 }
 END_TEST
@@ -321,17 +410,15 @@ START_TEST(test_link_breaks)
 }
 END_TEST
 
+/* Nobody reads, since the loop does not run; each flush ends a turn. */
 START_TEST(test_too_much_is_queued)
 {
     char key[512] = {0};
 
     memset(key, 'k', sizeof(key) - 1);
     for (int i = 0; store_stage.n_seen == 0; i++) {
-        struct effect effect = {.kind = FX_QUERY,
-                                .query = {.peer_id = 7, .request_id = 1, .key = key, .key_len = 511}};
-
         ck_assert_int_lt(i, 20000);
-        store_carry_out(store_stage.store, &effect);
+        store_stage_order_key(FX_QUERY, 0, 1, key);
     }
     ck_assert_int_eq(store_stage.seen[0].event.queried.answer, ANSWER_TRANSIENT);
     ck_assert_str_eq(store_stage.seen[0].text, "too many commands wait for Redis");
@@ -360,10 +447,7 @@ static enum answer ask_real(enum effect_kind kind, uint64_t lease_id)
     int before = store_stage.n_seen;
 
     store_stage_order(kind, lease_id, 1);
-    while (store_stage.n_seen == before) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
-    }
+    until_seen(before + 1);
     return kind == FX_QUERY || kind == FX_FORCE ? store_stage.seen[before].event.queried.answer
                                                 : store_stage_outcome(before)->answer;
 }
@@ -407,10 +491,7 @@ START_TEST(test_real_script_flush)
             (void)uv_run(&store_stage.loop, UV_RUN_NOWAIT);
         }
     }
-    while (store_stage.n_seen < 500) {
-        (void)uv_run(&store_stage.loop, UV_RUN_ONCE);
-        link_flush(store_stage.link);
-    }
+    until_seen(500);
     for (int i = 0; i < 500; i++) {
         n_ours += store_stage_outcome(i)->answer == ANSWER_OURS;
     }
@@ -444,6 +525,9 @@ Suite *test_store_suite(void)
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, test_what_is_sent);
     tcase_add_test(tcase, test_forget);
+    tcase_add_loop_test(tcase, test_no_second_sending_behind_a_release, 0, 4);
+    tcase_add_test(tcase, test_missing_fences_are_logged);
+    tcase_add_test(tcase, test_burst_is_given_back);
     tcase_add_loop_test(tcase, test_replies, 0, sizeof(rows) / sizeof(rows[0]));
     tcase_add_loop_test(tcase, test_misfits, 0, sizeof(misfit_rows) / sizeof(misfit_rows[0]));
     tcase_add_loop_test(tcase, test_script_is_missing, 0, 2);

@@ -185,8 +185,8 @@ START_TEST(no_grant_on_a_lease_at_risk)
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[   0] 1:1 granted a fence 100 until 988\n"
                         "[ 600] 1 at_risk a fence 100 lost at 981\n"
-                        "[ 650] 1:3 unlocked a after 650\n"
                         "[ 660] renew a #2\n"
+                        "[ 661] 1:3 unlocked a after 650\n"
                         "[ 661] 2:2 granted a fence 101 until 1648\n");
 }
 END_TEST
@@ -267,8 +267,8 @@ START_TEST(without_auto_refresh_a_hand_over_is_renewed_first)
     story_until(story, 1300);
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[   0] 1:1 granted a fence 100 until 988\n"
-                        "[ 200] 1:3 unlocked a after 200\n"
                         "[ 200] renew a #2\n"
+                        "[ 201] 1:3 unlocked a after 200\n"
                         "[ 201] 2:2 granted a fence 101 until 1188\n"
                         "[1181] 2 lost a fence 101 (ttl)\n"
                         "[1181] forget value 1\n");
@@ -479,6 +479,129 @@ START_TEST(force_unlock_takes_it_from_a_local_holder)
 }
 END_TEST
 
+/* An unlock is answered when the lock has been passed on, or nobody can say. */
+START_TEST(an_unlock_waits_for_the_hand_over)
+{
+    hold(CLAIM());
+    story_claim(story, 2, 2, "a", CLAIM());
+    story_link(story, LINK_CONNECTING, NULL);
+    story_until(story, 650);
+    story_skip(story);
+    story_unlock(story, 1, 3, "a", 0);
+    story_until(story, 660);
+    story_link(story, LINK_DOWN, "refused");
+    story_until(story, 1000);
+    story_expect(story, "[ 660] 1:3 refused a unavailable (refused)\n"
+                        "[ 981] forget value 1\n");
+}
+END_TEST
+
+/* Without auto_refresh the ttl that was asked for must be there in Redis before the grant. */
+START_TEST(without_auto_refresh_a_shorter_lease_is_not_enough)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.ttl_ms = 1000));
+    story_gone(story, 1);
+    story_claim(story, 2, 2, "a", CLAIM(.ttl_ms = 60000, .auto_refresh = false));
+    story_answer(story, 1, ANSWER_OURS);
+    story_until(story, 1);
+    story_answer(story, 2, ANSWER_OURS);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] renew a #2\n"
+                        "[   1] 2:2 granted a fence 100 until 59398\n");
+}
+END_TEST
+
+/* ... and a longer one does not make it last longer; what was told to be the end is the end, for all. */
+START_TEST(without_auto_refresh_a_longer_lease_ends_no_later)
+{
+    hold(CLAIM(.ttl_ms = 20000));
+    story_claim(story, 2, 2, "a", CLAIM(.ttl_ms = 500, .auto_refresh = false));
+    story_claim(story, 3, 3, "a", CLAIM());
+    story_unlock(story, 1, 0, "a", 0);
+    story_answer(story, 2, ANSWER_OURS);
+    story_until(story, 600);
+    story_expect(story, "[   0] lock a #1 ttl 20000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 19798\n"
+                        "[   0] 2:2 granted a fence 101 until 500\n"
+                        "[ 496] 2 lost a fence 101 (ttl)\n"
+                        "[ 500] 3:3 granted a fence 102 until 19798\n"
+                        "[ 500] renew a #2\n");
+}
+END_TEST
+
+/* Redis confirms the lease, but its counter gives no fences: that is no reason to ask without pause. */
+START_TEST(without_fences_the_waiting_goes_on_slowly)
+{
+    hold(CLAIM());
+    hand_over(62);
+    story_claim(story, 2, 300, "a", CLAIM(.wait_ms = 100));
+    story_unlock(story, 1, 0, "a", 0);
+    story_claim(story, 1, 301, "a", CLAIM(.wait_ms = 100));
+    story_skip(story);
+    story_unlock(story, 2, 0, "a", 0);
+    story_answer_without_fences(story, 2);
+    story_until(story, 40);
+    story_answer_without_fences(story, 3);
+    story_until(story, 110);
+    story_expect(story, "[  33] renew a #3 fences 256\n"
+                        "[  73] renew a #4 fences 256\n"
+                        "[ 100] 1:301 refused a timeout (Redis gives no fences)\n"
+                        "[ 100] release a #5 value 1\n");
+}
+END_TEST
+
+/* force_unlock comes behind the lock command that is under way. */
+START_TEST(force_unlock_overtakes_nothing)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_force(story, 9, 2, "a");
+    story_answer(story, 1, ANSWER_OURS);
+    story_forced(story, 9, 2, "a");
+    story_unlock(story, 1, 3, "a", 0);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] force a\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[   0] 1 lost a fence 100 (forced)\n"
+                        "[   0] forget value 1\n"
+                        "[   0] 9:2 forced a\n"
+                        "[   0] 1:3 refused a not_held (forced)\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
+/* What was told to be lost with the shutdown, and then ran out, is remembered. */
+START_TEST(an_unlock_after_the_stop_may_come_too_late)
+{
+    hold(CLAIM());
+    story_stop(story);
+    story_until(story, 1200);
+    story_unlock(story, 1, 2, "a", 0);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[   0] 1 lost a fence 100 (shutdown)\n"
+                        "[ 981] forget value 1\n"
+                        "[1200] 1:2 refused a not_held (expired)\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
+/* An unlock of another grant says nothing about this one. */
+START_TEST(a_stale_unlock_tells_nothing_of_a_revoked_grant)
+{
+    hold(CLAIM(.max_hold_ms = 200));
+    story_claim(story, 2, 2, "a", CLAIM());
+    story_until(story, 250);
+    story_unlock(story, 1, 3, "a", 99);
+    story_unlock(story, 1, 4, "a", 100);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[ 200] 1 lost a fence 100 (max_hold)\n"
+                        "[ 250] 1:3 refused a not_held (max_hold)\n"
+                        "[ 250] 1:4 refused a not_held (max_hold)\n"
+                        "[ 250] 2:2 granted a fence 101 until 988\n");
+}
+END_TEST
+
 /* Redis's expiry is only ever lengthened, so a smaller ttl never shortens what is known to be valid. */
 START_TEST(a_hand_over_to_another_ttl)
 {
@@ -525,6 +648,13 @@ Suite *test_story_leases_suite(void)
     tcase_add_test(tcase, without_a_link_attempts_wait_or_fail);
     tcase_add_test(tcase, the_daemon_stops);
     tcase_add_test(tcase, force_unlock_takes_it_from_a_local_holder);
+    tcase_add_test(tcase, an_unlock_waits_for_the_hand_over);
+    tcase_add_test(tcase, without_auto_refresh_a_shorter_lease_is_not_enough);
+    tcase_add_test(tcase, without_auto_refresh_a_longer_lease_ends_no_later);
+    tcase_add_test(tcase, without_fences_the_waiting_goes_on_slowly);
+    tcase_add_test(tcase, force_unlock_overtakes_nothing);
+    tcase_add_test(tcase, an_unlock_after_the_stop_may_come_too_late);
+    tcase_add_test(tcase, a_stale_unlock_tells_nothing_of_a_revoked_grant);
     tcase_add_test(tcase, a_hand_over_to_another_ttl);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -214,6 +214,7 @@ START_TEST(one_attempt_at_a_time_and_first_come_first_served)
 }
 END_TEST
 
+/* Peer 2 comes while the first attempt is under way, and is told when that has gone to peer 1. */
 START_TEST(who_does_not_wait_is_told_without_asking_redis)
 {
     story_claim(story, 1, 1, "a", CLAIM());
@@ -221,8 +222,8 @@ START_TEST(who_does_not_wait_is_told_without_asking_redis)
     story_answer(story, 1, ANSWER_OURS);
     story_claim(story, 2, 3, "a", CLAIM(.wait_ms = 0));
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
-                        "[   0] 2:2 refused a held\n"
                         "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[   0] 2:2 refused a held remaining 988\n"
                         "[   0] 2:3 refused a held remaining 988\n");
 }
 END_TEST
@@ -407,6 +408,103 @@ START_TEST(an_abandoned_attempt_serves_the_next_who_comes)
 }
 END_TEST
 
+/* The first who waits wants to be tried once an hour: that does not bind the second. */
+START_TEST(each_claim_is_tried_at_its_own_interval)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 3600000));
+    story_answer_taken(story, 1, 5000);
+    story_until(story, 50);
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 20));
+    story_answer_taken(story, 2, 4950);
+    story_until(story, 70);
+    story_answer_taken(story, 3, 4930);
+    story_gone(story, 2);
+    story_until(story, 3000);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[  50] lock a #2 ttl 1000 value 1\n"
+                        "[  70] lock a #3 ttl 1000 value 1\n");
+}
+END_TEST
+
+/* ... nor do the attempts of the one use up those of the other. */
+START_TEST(attempts_count_only_for_whom_they_were_due)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 10));
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 35, .retry_max = 1));
+    for (uint64_t op = 1; op <= 5; op++) {
+        story_answer_taken(story, op, 5000);
+        story_until(story, (int64_t)op * 10);
+    }
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[  10] lock a #2 ttl 1000 value 1\n"
+                        "[  20] lock a #3 ttl 1000 value 1\n"
+                        "[  30] lock a #4 ttl 1000 value 1\n"
+                        "[  35] lock a #5 ttl 1000 value 1\n"
+                        "[  40] 2:2 refused a held remaining 5000\n"
+                        "[  50] lock a #6 ttl 1000 value 1\n");
+}
+END_TEST
+
+/* Redis is not sent the same for ever when it does not answer. */
+START_TEST(few_attempts_are_under_way_at_once)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.attempt_timeout_ms = 1, .retry_interval_ms = 1, .wait_ms = 100));
+    story_until(story, 50);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   2] lock a #2 ttl 1000 value 1\n"
+                        "[   4] lock a #3 ttl 1000 value 1\n"
+                        "[   6] lock a #4 ttl 1000 value 1\n"
+                        "[   8] lock a #5 ttl 1000 value 1\n"
+                        "[  10] lock a #6 ttl 1000 value 1\n"
+                        "[  12] lock a #7 ttl 1000 value 1\n"
+                        "[  14] lock a #8 ttl 1000 value 1\n");
+    story_answer(story, 1, ANSWER_OURS);
+    story_expect(story, "[  50] 1:1 granted a fence 100 until 988\n");
+}
+END_TEST
+
+/* Without a link an attempt tells nothing, so there are not many of them. */
+START_TEST(attempts_without_a_link_are_few)
+{
+    story_link(story, LINK_DOWN, "refused");
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 1, .retry_max = 3));
+    story_until(story, 1000);
+    story_expect(story, "[ 150] 1:1 refused a unavailable (refused)\n");
+}
+END_TEST
+
+/* A lease of which every command was answered is over in Redis some time, answer or no answer. */
+START_TEST(a_release_ends_with_the_lease)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_answer(story, 1, ANSWER_OURS);
+    story_link(story, LINK_DOWN, "refused");
+    story_gone(story, 1);
+    story_until(story, 5000);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[2022] forget value 1\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
+/* One that may still be set is not: a stopped Redis may execute an old command at any time. */
+START_TEST(what_may_be_set_later_is_released_later)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_answer(story, 1, ANSWER_UNKNOWN);
+    story_link(story, LINK_DOWN, "refused");
+    story_gone(story, 1);
+    story_until(story, 500000);
+    story_link(story, LINK_UP, NULL);
+    story_answer(story, 2, ANSWER_OURS);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[500000] release a #2 value 1\n"
+                        "[500000] forget value 1\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
 START_TEST(limits_are_refused_by_name)
 {
     story_settings(story)->waiting_per_peer_max = 1;
@@ -457,6 +555,12 @@ Suite *test_story_locks_suite(void)
     tcase_add_test(tcase, a_release_is_repeated_until_redis_answers);
     tcase_add_test(tcase, the_end_of_a_connection_gives_back_everything);
     tcase_add_test(tcase, an_abandoned_attempt_serves_the_next_who_comes);
+    tcase_add_test(tcase, each_claim_is_tried_at_its_own_interval);
+    tcase_add_test(tcase, attempts_count_only_for_whom_they_were_due);
+    tcase_add_test(tcase, few_attempts_are_under_way_at_once);
+    tcase_add_test(tcase, attempts_without_a_link_are_few);
+    tcase_add_test(tcase, a_release_ends_with_the_lease);
+    tcase_add_test(tcase, what_may_be_set_later_is_released_later);
     tcase_add_test(tcase, limits_are_refused_by_name);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * The simulator's Redis beside a real one: the same calls, the same answers. The model's clock is set to
+ * the real one's before each call; what is left of an expiry may differ by what the call took.
+ */
+
+#include "daemon/redis/script.h"
+#include "tests/lib/redis.h"
+#include "tests/sim/redis_model.h"
+
+#include <check.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+Suite *test_sim_redis_suite(void);
+
+enum { ARGS_MAX = 12, SAID_CAP = 256, CALLS_MAX = 14 };
+
+static struct redis_server *server;
+static redisContext *conn;
+static struct redis_model *model;
+static struct script scripts[N_SCRIPTS];
+
+static void set_up(void)
+{
+    server = redis_server_start(NULL);
+    conn = redisConnectUnix(redis_server_socket(server));
+    ck_assert_int_eq(conn->err, 0);
+    model = redis_model_new();
+    script_table(scripts);
+}
+
+static void tear_down(void)
+{
+    model = redis_model_free(model);
+    redisFree(conn);
+    redis_server_stop(server);
+}
+
+/* One call: words, of which "lock", "unlock" and "refresh" behind EVAL stand for the scripts. */
+struct call {
+    int argc;
+    const char *argv[ARGS_MAX];
+    size_t argv_len[ARGS_MAX];
+    char words[256];
+};
+
+static void call_parse(struct call *call, const char *line)
+{
+    char *rest = NULL;
+    *call = (struct call){0};
+    snprintf(call->words, sizeof(call->words), "%s", line);
+    for (char *word = strtok_r(call->words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        ck_assert_int_lt(call->argc, ARGS_MAX);
+        call->argv[call->argc] = word;
+        for (int i = 0; i < N_SCRIPTS && call->argc == 1 && strcmp(call->argv[0], "EVAL") == 0; i++) {
+            if (strcmp(word, scripts[i].name) == 0)
+                call->argv[1] = scripts[i].text;
+        }
+        call->argv_len[call->argc] = strlen(call->argv[call->argc]);
+        call->argc++;
+    }
+}
+
+/* Times up to the next five seconds, fences as "a fence": the rest is said exactly. */
+static void say_integer(char said[SAID_CAP], long long integer)
+{
+    if (integer > 1LL << 40)
+        snprintf(said, SAID_CAP, "a fence");
+    else if (integer > 1000)
+        snprintf(said, SAID_CAP, "about %lld", (integer + 4999) / 5000 * 5000);
+    else
+        snprintf(said, SAID_CAP, "%lld", integer);
+}
+
+/* Of an error only its first word: the rest names lines and functions. */
+static void say_text(char said[SAID_CAP], const char *kind, const char *text, bool is_error)
+{
+    int len = (int)(is_error ? strcspn(text, " ") : strlen(text));
+    if (strtoll(text, NULL, 10) > 1LL << 40)
+        text = "a fence", len = 7;
+    snprintf(said, SAID_CAP, "%s %.*s", kind, len, text);
+}
+
+static void say_real(char said[SAID_CAP], const redisReply *reply)
+{
+    switch (reply->type) {
+    case REDIS_REPLY_INTEGER:
+        say_integer(said, reply->integer);
+        return;
+    case REDIS_REPLY_NIL:
+        snprintf(said, SAID_CAP, "nil");
+        return;
+    case REDIS_REPLY_STRING:
+        say_text(said, "text", reply->str, false);
+        return;
+    case REDIS_REPLY_STATUS:
+        say_text(said, "status", reply->str, false);
+        return;
+    case REDIS_REPLY_ERROR:
+        say_text(said, "error", reply->str, true);
+        return;
+    default:
+        ck_assert_int_eq(reply->type, REDIS_REPLY_ARRAY);
+    }
+    char item[SAID_CAP];
+    size_t len = (size_t)snprintf(said, SAID_CAP, "list");
+    for (size_t i = 0; i < reply->elements; i++) {
+        say_real(item, reply->element[i]);
+        len += (size_t)snprintf(said + len, SAID_CAP - len, ", %s", item);
+        ck_assert_uint_lt(len, SAID_CAP);
+    }
+}
+
+static void say_model(char said[SAID_CAP], const struct reply *reply)
+{
+    switch (reply->kind) {
+    case REPLY_INTEGER:
+        say_integer(said, reply->integer);
+        return;
+    case REPLY_NIL:
+        snprintf(said, SAID_CAP, "nil");
+        return;
+    case REPLY_TEXT:
+        say_text(said, "text", reply->text, false);
+        return;
+    case REPLY_STATUS:
+        say_text(said, "status", reply->text, false);
+        return;
+    case REPLY_ERROR:
+        say_text(said, "error", reply->text, true);
+        return;
+    case REPLY_LIST:
+        break;
+    }
+    char item[SAID_CAP];
+    size_t len = (size_t)snprintf(said, SAID_CAP, "list");
+    for (size_t i = 0; i < reply->n_items; i++) {
+        say_model(item, &reply->items[i]);
+        len += (size_t)snprintf(said + len, SAID_CAP - len, ", %s", item);
+        ck_assert_uint_lt(len, SAID_CAP);
+    }
+}
+
+static redisReply *run_real(const struct call *call)
+{
+    const char *argv[ARGS_MAX];
+    memcpy(argv, call->argv, sizeof(argv));
+    redisReply *reply = redisCommandArgv(conn, call->argc, argv, call->argv_len);
+    ck_assert_ptr_nonnull(reply);
+    return reply;
+}
+
+static void set_model_clock(void)
+{
+    redisReply *time = redisCommand(conn, "TIME");
+    ck_assert_ptr_nonnull(time);
+    redis_model_set_clock(model, atoll(time->element[0]->str) * 1000000 + atoll(time->element[1]->str));
+    freeReplyObject(time);
+}
+
+static void compare(const char *line)
+{
+    struct call call;
+    char real[SAID_CAP], modelled[SAID_CAP];
+    call_parse(&call, line);
+    set_model_clock();
+    redisReply *reply = run_real(&call);
+    say_real(real, reply);
+    freeReplyObject(reply);
+    say_model(modelled, redis_model_run(model, call.argc, call.argv, call.argv_len));
+    ck_assert_msg(strcmp(real, modelled) == 0, "%s: Redis says %s, the model %s", line, real, modelled);
+}
+
+#define KEYS " 2 k rlockd:fence "
+
+static const char *const rows[][CALLS_MAX] = {
+    {"GET k", "SET k v", "GET k", "PTTL k", "EXISTS k", "DEL k", "DEL k", "EXISTS k", "PTTL k"},
+    {"SET k v NX PX 10000", "SET k w NX PX 10000", "GET k", "PTTL k", "SET k w PX 20000", "PTTL k", "SET k x",
+     "PTTL k"},
+    {"SET k v nx px 10000", "PERSIST k", "PERSIST k", "PTTL k", "PEXPIRE k 5000", "PTTL k", "PEXPIRE k -1",
+     "EXISTS k", "PEXPIRE k 10", "PERSIST k"},
+    {"SET k v PX 0", "SET k v PX x", "SET k v PY 1", "SET k v PX", "PEXPIRE k x", "GET", "NONSENSE k"},
+    {"HSET k f v", "GET k", "EXISTS k", "PTTL k", "DEL k", "HSET k f v", "SET k v", "GET k"},
+    {"EVAL lock" KEYS "mine 10000 64", "GET k", "PTTL k", "EVAL lock" KEYS "mine 30000 64", "PTTL k",
+     "EVAL lock" KEYS "mine 100 64", "PTTL k", "EVAL lock" KEYS "theirs 10000 64", "GET k",
+     "GET rlockd:fence", "PTTL rlockd:fence"},
+    {"SET k theirs", "EVAL lock" KEYS "mine 10000 64", "EXISTS rlockd:fence", "EVAL unlock" KEYS "mine",
+     "EVAL refresh" KEYS "mine 10000 64", "GET k", "PTTL k"},
+    {"EVAL refresh" KEYS "mine 10000 0", "EXISTS k", "EVAL unlock" KEYS "mine", "SET k mine PX 10000",
+     "EVAL refresh" KEYS "mine 30000 0", "PTTL k", "EVAL refresh" KEYS "mine 20000 5", "PTTL k",
+     "EVAL unlock" KEYS "mine", "EXISTS k"},
+    {"HSET k f v", "EVAL lock" KEYS "mine 10000 64", "EVAL refresh" KEYS "mine 10000 64",
+     "EVAL unlock" KEYS "mine", "EXISTS k"},
+    {"SET rlockd:fence 8000000000000001", "EVAL lock" KEYS "mine 10000 10", "GET rlockd:fence",
+     "EVAL refresh" KEYS "mine 10000 10", "GET rlockd:fence"},
+    {"SET rlockd:fence nonsense", "EVAL lock" KEYS "mine 10000 10", "EXISTS k", "SET k mine PX 10000",
+     "EVAL refresh" KEYS "mine 30000 10", "PTTL k"},
+    {"HSET rlockd:fence f v", "EVAL lock" KEYS "mine 10000 10", "EXISTS k", "SET k mine PX 10000",
+     "EVAL refresh" KEYS "mine 30000 10", "PTTL k"},
+    {"SET rlockd:fence 9007199254740991", "EVAL lock" KEYS "mine 10000 10", "EXISTS k"},
+    /* How Lua's values become replies, and replies Lua's values. */
+    {"EVAL return{1,'two',false,4} 0", "EVAL return{1,nil,3} 0", "EVAL return(3.99) 0", "EVAL return(true) 0",
+     "EVAL return(false) 0", "EVAL return'x' 0", "EVAL return{ok='fine'} 0", "EVAL return{err='BAD'} 0"},
+    {"EVAL return(redis.call('GET',KEYS[1])==false) 1 k", "SET k v",
+     "EVAL return(redis.call('GET',KEYS[1])=='v') 1 k", "EVAL return(redis.call('SET','k','w').ok) 0",
+     "EVAL return(type(redis.call('PTTL','k'))) 0", "EVAL return(#redis.call('TIME')) 0",
+     "EVAL return(redis.call('NONSENSE')) 0", "EVAL return(type(redis.pcall('NONSENSE').err)) 0",
+     "EVAL return(redis.error_reply('MINE')) 0", "EVAL return(redis.call('SET','k',2^53-1).ok) 0", "GET k",
+     "EVAL this_is_no_lua( 0"},
+    {"EVALSHA 0123456789012345678901234567890123456789 0", "SCRIPT FLUSH"},
+};
+
+START_TEST(the_model_answers_as_redis_does)
+{
+    for (int i = 0; i < CALLS_MAX && rows[_i][i] != NULL; i++)
+        compare(rows[_i][i]);
+}
+END_TEST
+
+/* A replica refuses each write, also those that change nothing. */
+START_TEST(a_replica_refuses)
+{
+    static const char *const befores[] = {NULL, "SET k mine PX 10000", "SET k theirs PX 10000",
+                                          "SET k theirs"};
+    static const char *const calls[] = {
+        "EVAL lock" KEYS "mine 30000 64",
+        "EVAL unlock" KEYS "mine",
+        "EVAL refresh" KEYS "mine 30000 0",
+        "EVAL refresh" KEYS "mine 30000 5",
+        "GET k",
+    };
+    for (size_t i = 0; i < sizeof(befores) / sizeof(befores[0]); i++) {
+        freeReplyObject(redisCommand(conn, "REPLICAOF NO ONE"));
+        redis_model_set_replica(model, false);
+        compare("FLUSHALL");
+        if (befores[i] != NULL)
+            compare(befores[i]);
+        freeReplyObject(redisCommand(conn, "REPLICAOF 127.0.0.1 1"));
+        redis_model_set_replica(model, true);
+        for (size_t j = 0; j < sizeof(calls) / sizeof(calls[0]); j++)
+            compare(calls[j]);
+    }
+}
+END_TEST
+
+/* What has run out is not there any more, for no command. */
+START_TEST(what_has_run_out_is_gone)
+{
+    long long left;
+    compare("SET k v PX 20");
+    do {
+        redisReply *reply = redisCommand(conn, "PTTL k");
+        left = reply->integer;
+        freeReplyObject(reply);
+    } while (left != -2);
+    compare("GET k");
+    compare("EXISTS k");
+    compare("PTTL k");
+    compare("DEL k");
+    compare("EVAL refresh" KEYS "v 10000 0");
+    compare("SET k w NX PX 10000");
+}
+END_TEST
+
+/* A script is known by its digest once it was loaded, and until it is flushed. */
+START_TEST(scripts_are_loaded_and_flushed)
+{
+    struct call call;
+    char line[128];
+    for (int round = 0; round < 2; round++) {
+        const char *load[] = {"SCRIPT", "LOAD", scripts[SCRIPT_LOCK].text};
+        const size_t load_len[] = {6, 4, scripts[SCRIPT_LOCK].text_len};
+        const struct reply *reply = redis_model_run(model, 3, load, load_len);
+        ck_assert_int_eq(reply->kind, REPLY_TEXT);
+        ck_assert_uint_eq(reply->len, MODEL_DIGEST_LEN);
+        snprintf(line, sizeof(line), "EVALSHA %s" KEYS "mine 10000 64", reply->text);
+        call_parse(&call, line);
+        ck_assert_int_eq(redis_model_run(model, call.argc, call.argv, call.argv_len)->kind, REPLY_LIST);
+        redis_model_run(model, 2, (const char *[]){"SCRIPT", "FLUSH"}, (const size_t[]){6, 5});
+        reply = redis_model_run(model, call.argc, call.argv, call.argv_len);
+        ck_assert_int_eq(reply->kind, REPLY_ERROR);
+        ck_assert_int_eq(strncmp(reply->text, "NOSCRIPT ", 9), 0);
+    }
+}
+END_TEST
+
+Suite *test_sim_redis_suite(void)
+{
+    Suite *suite = suite_create("sim_redis");
+    TCase *tcase = tcase_create("beside a real one");
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_set_timeout(tcase, 30);
+    tcase_add_loop_test(tcase, the_model_answers_as_redis_does, 0, sizeof(rows) / sizeof(rows[0]));
+    tcase_add_test(tcase, a_replica_refuses);
+    tcase_add_test(tcase, what_has_run_out_is_gone);
+    tcase_add_test(tcase, scripts_are_loaded_and_flushed);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

@@ -24,7 +24,7 @@
 
 enum {
     BUF_CAP_MIN = 256,
-    BUF_KEEP_MAX = 32768, /* what an empty buffer may keep: room for the largest message, twice */
+    BUF_KEEP_MAX = 4096, /* what an empty buffer may keep: room for the replies of a usual turn */
     BUF_PRINTF_GUESS = 256,
     TEXT_SAFE_MAX = 64,
 };
@@ -87,27 +87,6 @@ void buf_append(struct buf *buf, const char *bytes, size_t len)
     }
 }
 
-void buf_append_text(struct buf *buf, const char *text)
-{
-    buf_append(buf, text, strlen(text));
-}
-
-void buf_append_int(struct buf *buf, int64_t value)
-{
-    char digits[20]; /* of -2^63, with its sign */
-    char *at = digits + sizeof(digits);
-    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0) {
-        *--at = '-';
-    }
-    buf_append(buf, at, (size_t)(digits + sizeof(digits) - at));
-}
-
 void buf_printf(struct buf *buf, const char *fmt, ...)
 {
     va_list args, again;
@@ -131,15 +110,6 @@ void buf_consume(struct buf *buf, size_t len)
     assert(len <= buf->len);
     buf->len -= len;
     buf->start = buf->len > 0 ? buf->start + len : 0;
-}
-
-void buf_truncate(struct buf *buf, size_t len)
-{
-    assert(len <= buf->len);
-    buf->len = len;
-    if (len == 0) {
-        buf->start = 0;
-    }
 }
 
 void buf_clear(struct buf *buf)

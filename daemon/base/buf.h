@@ -26,12 +26,9 @@ const char *buf_bytes(const struct buf *buf); /* good until the next change; not
 char *buf_reserve(struct buf *buf, size_t room); /* at least this much room at the end; see buf_commit */
 void buf_commit(struct buf *buf, size_t len);    /* that many bytes were written at buf_reserve's pointer */
 void buf_append(struct buf *buf, const char *bytes, size_t len);
-void buf_append_text(struct buf *buf, const char *text);
-void buf_append_int(struct buf *buf, int64_t value);
 void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_consume(struct buf *buf, size_t len);
-void buf_truncate(struct buf *buf, size_t len); /* forget what was appended after that length */
-void buf_clear(struct buf *buf);                /* empty; keeps a small buffer, frees a large one */
+void buf_clear(struct buf *buf); /* empty; keeps a small buffer, frees a large one */
 
 /*
  * Copies foreign text for a message or a log line into `ret` (an array of TEXT_SAFE_CAP bytes):

@@ -218,6 +218,8 @@ static void conn_flush(struct conn *conn)
         r = uv_try_write((uv_stream_t *)&conn->pipe, &all, 1);
         if (r > 0)
             buf_consume(&conn->out, (size_t)r);
+        if (conn->out.len == 0)
+            buf_clear(&conn->out); /* a burst is not kept in memory for the next one */
         if (r == UV_EAGAIN)
             r = 0;
     }

@@ -8,6 +8,7 @@
 #include "daemon/redis/resp.h"
 
 #include <check.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,26 +19,26 @@ static void describe(const struct reply *reply, struct buf *out)
 {
     switch (reply->kind) {
     case REPLY_INTEGER:
-        buf_append_int(out, reply->integer);
+        buf_printf(out, "%" PRId64, reply->integer);
         break;
     case REPLY_TEXT:
     case REPLY_STATUS:
     case REPLY_ERROR:
         ck_assert_int_eq(reply->text[reply->len], '\0');
-        buf_append_text(out, reply->kind == REPLY_TEXT ? "\"" : reply->kind == REPLY_STATUS ? "+" : "-");
+        buf_printf(out, "%s", reply->kind == REPLY_TEXT ? "\"" : reply->kind == REPLY_STATUS ? "+" : "-");
         buf_append(out, reply->text, reply->len);
-        buf_append_text(out, reply->kind == REPLY_TEXT ? "\"" : "");
+        buf_printf(out, "%s", reply->kind == REPLY_TEXT ? "\"" : "");
         break;
     case REPLY_NIL:
-        buf_append_text(out, "nil");
+        buf_printf(out, "nil");
         break;
     case REPLY_LIST:
-        buf_append_text(out, "[");
+        buf_printf(out, "[");
         for (size_t i = 0; i < reply->n_items; i++) {
-            buf_append_text(out, i > 0 ? " " : "");
+            buf_printf(out, "%s", i > 0 ? " " : "");
             describe(&reply->items[i], out);
         }
-        buf_append_text(out, "]");
+        buf_printf(out, "]");
         break;
     default:
         ck_abort_msg("kind %d", reply->kind);
@@ -68,7 +69,7 @@ START_TEST(test_replies)
         resp_feed(resp, row->bytes + at, step);
         while ((r = resp_next(resp, &reply)) == 0) {
             describe(reply, &out);
-            buf_append_text(&out, " ");
+            buf_printf(&out, " ");
         }
         ck_assert_int_eq(r, RESP_E_MORE);
         ck_assert(at > 0 || step > 1 || !resp_is_between(resp));

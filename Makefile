@@ -30,6 +30,7 @@ LIBDIR      := $(PREFIX)/lib
 INCLUDEDIR  := $(PREFIX)/include
 PKGCONFIGDIR := $(LIBDIR)/pkgconfig
 MANDIR      := $(PREFIX)/share/man
+COMPLETIONDIR := $(PREFIX)/share/bash-completion/completions
 UNITDIR     := $(PREFIX)/lib/systemd/system
 SYSUSERSDIR := $(PREFIX)/lib/sysusers.d
 CONFDIR     := /etc/rlockd
@@ -47,7 +48,7 @@ SIM_SRC    := $(sort $(wildcard tests/sim/*.c))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
 MAN_SRC    := $(sort $(wildcard proto/*.[1-8] conf/*.[1-8] daemon/*.[1-8]))
-SCRIPTS    := .ci/run $(sort $(wildcard tests/*/*.sh))
+SCRIPTS    := .ci/run conf/rlock.bash-completion $(sort $(wildcard tests/*/*.sh))
 ALL_C      := $(sort $(wildcard daemon/*.[ch] daemon/*/*.[ch] proto/*.[ch] tests/*.[ch] tests/*/*.[ch]))
 
 Q   := $(if $(V),,@)
@@ -62,8 +63,9 @@ INSTALLED_MAN = $(foreach page,$(MAN_SRC),$(DESTDIR)$(call man_path,$(page)))
 INNER_OBJ := $(call obj,$(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC))
 LUA_H     := $(patsubst lua/%.lua,$(BUILD)/gen/%.lua.h,$(LUA_SRC))
 # The simulator: the core, the store and the scripts, in a world without libuv, hiredis and clocks.
-SIM_OBJ   := $(call obj,$(wildcard daemon/core/*.c) $(filter-out daemon/base/clock.c daemon/base/log.c,$(wildcard \
-               daemon/base/*.c)) daemon/redis/store.c daemon/redis/script.c $(SIM_SRC))
+SIM_OBJ   := $(call obj,$(wildcard daemon/core/*.c) $(SIM_SRC) \
+    $(filter-out daemon/base/clock.c daemon/base/log.c,$(wildcard daemon/base/*.c)) \
+    $(filter-out $(addprefix daemon/redis/,dial.c hello.c link.c resp.c wire.c),$(wildcard daemon/redis/*.c)))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 # The client library's objects are compiled a second time, position-independent and hidden by default.
 PIC_OBJ   := $(patsubst %.c,$(BUILD)/pic/%.o,$(CLIENT_SRC) proto/frame.c proto/print.c proto/rpc.c)
@@ -161,6 +163,7 @@ sim: $(BUILD)/sim ## the core in simulated worlds (SEED=7 STEPS=60 tells one, SE
 	@$(BUILD)/sim $(if $(SEED),-s $(SEED)) -n $(SEEDS) -t $(STEPS) $(if $(SEED),$(if $(filter 1,$(SEEDS)),-v))
 
 mutants: ## breaks the core on purpose, in many ways, and shows that the simulator finds each
+	@tests/lib/deps.sh patch
 	@tests/sim/mutants.sh $(BUILD) $(MUTANTS)
 
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the core, FUZZ_SECONDS=60 each (needs clang)
@@ -168,8 +171,11 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the cor
 	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 \
 	    -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/found/$$name tests/fuzz/corpus/$$name; done
 
-coverage: ## which lines the tests reach
-	@echo "coverage: the report of covered lines is not part of this version yet" >&2; exit 2
+coverage: ## which lines and branches the tests reach (needs lcov)
+	@tests/lib/deps.sh lcov
+	@+$(MAKE) --no-print-directory BUILD=$(BUILD)/cov CFLAGS='-O0 -g --coverage -fprofile-update=atomic' \
+	  OBJCOPY=: LDFLAGS=-Wl,-z,muldefs check-built # gcov's own names must stay visible in librlock.a
+	@tests/lib/coverage.sh $(BUILD)/cov
 
 install: all ## install below $(DESTDIR)$(PREFIX); an existing configuration file is left alone
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(CONFDIR)
@@ -188,8 +194,9 @@ ifneq ($(CLIENT_SRC),)
 	install -m 644 $(BUILD)/gen/rlock.pc $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc
 endif
 ifneq ($(RLOCK_SRC),)
-	install -d $(DESTDIR)$(BINDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(COMPLETIONDIR)
 	install -m 755 $(BUILD)/rlock $(DESTDIR)$(BINDIR)/rlock
+	install -m 644 conf/rlock.bash-completion $(DESTDIR)$(COMPLETIONDIR)/rlock
 endif
 
 uninstall: ## remove what install put there, but not the configuration
@@ -197,7 +204,7 @@ uninstall: ## remove what install put there, but not the configuration
 	      $(DESTDIR)$(LIBDIR)/librlock.a $(DESTDIR)$(LIBDIR)/librlock.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
 	      $(DESTDIR)$(INCLUDEDIR)/rlock.h $(DESTDIR)$(PKGCONFIGDIR)/rlock.pc \
 	      $(INSTALLED_MAN) \
-	      $(DESTDIR)$(BINDIR)/rlock
+	      $(DESTDIR)$(BINDIR)/rlock $(DESTDIR)$(COMPLETIONDIR)/rlock
 
 clean: ## remove $(BUILD)
 	rm -rf $(BUILD)
@@ -220,12 +227,14 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 	$(call say,LINK)
 	$(Q)$(LINK) $(PKG_LIBS)
 
+$(BUILD)/fuzz/replay_client: $(BUILD)/librlock.a
+
 # All sources at once, since all of them are to be instrumented.
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
 	@mkdir -p $(@D)
 	$(call say,FUZZ)
 	$(Q)clang $(ALL_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=all -o $@ $< $(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC) $(PKG_LIBS)
+	    -fno-sanitize-recover=all -o $@ $< $(filter-out daemon/main.c,$(DAEMON_SRC)) $(PROTO_SRC) $(CLIENT_SRC) $(PKG_LIBS)
 
 $(BUILD)/sim: $(SIM_OBJ)
 	$(call say,LINK)

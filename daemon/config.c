@@ -201,6 +201,22 @@ static void config_parse(struct config_reading *reading)
     }
 }
 
+/* Key and prefix together must never be a name that the daemon uses itself. That no key alone is one,
+ * the protocol sees to. */
+static void config_check_prefix(struct config_reading *reading)
+{
+    static const char own[] = "rlockd:";
+    const char *prefix = reading->config->lease_prefix;
+    size_t len = strlen(prefix), own_len = sizeof(own) - 1;
+
+    if (len > 0 && memcmp(prefix, own, len < own_len ? len : own_len) == 0) {
+        config_fault(
+            reading, reading->option_lines[OPTION_IS_lease_prefix],
+            "[lease] prefix: must not begin with \"%s\" nor be a beginning of it: the daemon's own names do",
+            own);
+    }
+}
+
 /* The parts of the URL become fields; what has an option of its own is the option's. */
 static void config_take_url(struct config_reading *reading)
 {
@@ -251,6 +267,7 @@ static void config_check(struct config_reading *reading)
         config_fault(reading, reading->option_lines[OPTION_IS_redis_password_file],
                      "[redis] password_file: %s", fault);
     }
+    config_check_prefix(reading);
     config_take_url(reading);
     if (config->redis_username != NULL && config->redis_password == NULL) {
         int line = reading->option_lines[OPTION_IS_redis_username];

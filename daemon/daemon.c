@@ -31,16 +31,24 @@
 #include "daemon/redis/store.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <uuid/uuid.h>
 
-enum { DAEMON_STOP_MS = 2000 }; /* what holders get to unlock */
+enum {
+    DAEMON_STOP_MS = 2000,   /* what holders get to unlock */
+    DAEMON_FDS_PER_PEER = 2, /* its socket, and its process */
+    DAEMON_FDS_OWN = 64,     /* never given to clients: Redis, the name service, the loop, logs */
+};
 
 struct daemon {
     uv_loop_t loop;
+    const struct config *first; /* what cannot change is as it was at the start, whatever is reloaded */
     const struct config *config;
     struct config *reloaded; /* owned: the one that took the place of the first */
+    int64_t connections_max; /* as configured, or as many as descriptors allow */
     const char *config_path;
     char instance[UUID_STR_LEN];
 
@@ -87,7 +95,7 @@ static struct peers_config daemon_peers_config(const struct daemon *daemon)
                 .attempt_timeout_ms = config->redis_timeout_ms,
                 .max_hold_ms = config->lock_max_hold_ms,
             },
-        .connections_max = config->limit_connections,
+        .connections_max = daemon->connections_max,
         .connections_per_user_max = config->limit_connections_per_user,
         .held_per_connection_max = config->limit_held_per_connection,
         .waiting_per_connection_max = config->limit_waiting_per_connection,
@@ -95,6 +103,24 @@ static struct peers_config daemon_peers_config(const struct daemon *daemon)
         .line_max = config->limit_line,
         .output_max = config->limit_output_buffer,
     };
+}
+
+/* Clients must not take the descriptors with which Redis is to be reached again. */
+static int64_t daemon_connections_max(const struct config *config)
+{
+    struct rlimit limit;
+    int64_t wanted = config->limit_connections;
+    int r = getrlimit(RLIMIT_NOFILE, &limit);
+    assert(r == 0);
+    rlim_t needed = (rlim_t)wanted * DAEMON_FDS_PER_PEER + DAEMON_FDS_OWN;
+    if (needed <= limit.rlim_cur)
+        return wanted;
+    rlim_t spare = limit.rlim_cur > DAEMON_FDS_OWN ? limit.rlim_cur - DAEMON_FDS_OWN : 0;
+    int64_t served = spare >= DAEMON_FDS_PER_PEER ? (int64_t)(spare / DAEMON_FDS_PER_PEER) : 1;
+    log_warning("[limits] connections: %" PRId64 " need %ju descriptors, and %ju are allowed "
+                "(RLIMIT_NOFILE): %" PRId64 " are served",
+                wanted, (uintmax_t)needed, (uintmax_t)limit.rlim_cur, served);
+    return served;
 }
 
 static struct link_config daemon_link_config(struct daemon *daemon)
@@ -185,6 +211,20 @@ static void daemon_flush(void *ctx)
         daemon_finish(daemon);
 }
 
+static void daemon_on_link_state(void *ctx, int link_state, const char *text)
+{
+    struct daemon *daemon = ctx;
+    store_on_link_state(daemon->store, link_state, text);
+    if (daemon->is_stopping)
+        return;
+    if (link_state == LINK_STATE_UP)
+        notify_status("serving, Redis is up");
+    else if (link_state == LINK_STATE_DOWN)
+        notify_status("Redis is down: %s", text);
+    else
+        notify_status("connecting to Redis");
+}
+
 static void daemon_on_connection(void *ctx, uv_stream_t *server)
 {
     peers_accept(ctx, server);
@@ -197,18 +237,45 @@ static bool daemon_differs(const char *a, const char *b)
     return strcmp(a != NULL ? a : "", b != NULL ? b : "") != 0;
 }
 
-/* What cannot change while clients are connected and leases held. */
-static void daemon_warn_fixed(const struct config *old, const struct config *new)
+static bool daemon_same_server(const struct config *a, const struct config *b)
 {
-    if (daemon_differs(old->listen_socket, new->listen_socket) || old->listen_mode != new->listen_mode ||
-        old->listen_group != new->listen_group || old->listen_backlog != new->listen_backlog)
+    return a->redis_port == b->redis_port && a->redis_db == b->redis_db &&
+           !daemon_differs(a->redis_unix_path, b->redis_unix_path) &&
+           !daemon_differs(a->redis_host, b->redis_host);
+}
+
+/* What cannot change while clients are connected and leases held. */
+static void daemon_warn_fixed(const struct config *first, const struct config *new)
+{
+    if (daemon_differs(first->listen_socket, new->listen_socket) || first->listen_mode != new->listen_mode ||
+        first->listen_group != new->listen_group || first->listen_backlog != new->listen_backlog)
         log_warning("reload: [listen] changes take effect at the next start");
-    if (daemon_differs(old->lease_prefix, new->lease_prefix))
+    if (daemon_differs(first->lease_prefix, new->lease_prefix))
         log_warning("reload: [lease] prefix changes take effect at the next start");
-    if (old->redis_port != new->redis_port || old->redis_db != new->redis_db ||
-        daemon_differs(old->redis_unix_path, new->redis_unix_path) ||
-        daemon_differs(old->redis_host, new->redis_host))
-        log_warning("reload: [redis] url changes take effect at the next start");
+    if (!daemon_same_server(first, new))
+        log_warning("reload: [redis] names another server: this section takes effect at the next start");
+}
+
+/* What does not change at once. */
+static void daemon_note_later(const struct config *old, const struct config *new)
+{
+    if (old->redis_strict != new->redis_strict)
+        log_notice("reload: [redis] strict: from the next connection to Redis on");
+    if (daemon_differs(old->redis_username, new->redis_username) ||
+        daemon_differs(old->redis_password, new->redis_password))
+        log_notice("reload: [redis] username and password: from the next connection to Redis on");
+    if (old->limit_line != new->limit_line)
+        log_notice("reload: [limits] line: for new connections");
+}
+
+/* The locks that are held lie in the server of the start: the link never goes to another, and a section
+ * that names one, with timeouts and a password for it, does not concern this link at all. */
+static void daemon_reload_link(struct daemon *daemon)
+{
+    if (!daemon_same_server(daemon->first, daemon->config))
+        return;
+    struct link_config link_config = daemon_link_config(daemon);
+    link_reconfigure(daemon->link, &link_config);
 }
 
 static void daemon_reload(struct daemon *daemon)
@@ -221,14 +288,15 @@ static void daemon_reload(struct daemon *daemon)
         notify_ready();
         return;
     }
-    daemon_warn_fixed(daemon->config, config);
+    log_setup((enum log_level)config->log_level, config->log_with_priority);
+    daemon_warn_fixed(daemon->first, config);
+    daemon_note_later(daemon->config, config);
     config_free(daemon->reloaded);
     daemon->config = daemon->reloaded = config;
-    log_setup((enum log_level)config->log_level, config->log_with_priority);
+    daemon->connections_max = daemon_connections_max(config);
     struct peers_config peers_config = daemon_peers_config(daemon);
     peers_reconfigure(&daemon->peers, &peers_config);
-    struct link_config link_config = daemon_link_config(daemon);
-    link_reconfigure(daemon->link, &link_config);
+    daemon_reload_link(daemon);
     engine_post(daemon->engine,
                 &(struct event){.kind = EV_SETTINGS, .settings = daemon_broker_settings(config)});
     log_notice("reloaded");
@@ -309,7 +377,7 @@ static int daemon_open_redis(struct daemon *daemon)
     script_table(daemon->scripts);
     daemon->store = store_new(&store_config, &daemon->stats);
     struct link_config link_config = daemon_link_config(daemon);
-    struct link_sinks link_sinks = {.on_state = store_on_link_state, .ctx = daemon->store};
+    struct link_sinks link_sinks = {.on_state = daemon_on_link_state, .ctx = daemon};
     int r = link_open(&daemon->link, &daemon->loop, &link_config, &link_sinks, &daemon->stats);
     if (r == 0)
         store_use_link(daemon->store, daemon->link, daemon->scripts);
@@ -371,9 +439,10 @@ int daemon_run(const struct config *config, const char *config_path)
 {
     daemon_prepare_libraries();
     struct daemon *daemon = alloc_zeroed(1, sizeof(*daemon));
-    daemon->config = config;
+    daemon->first = daemon->config = config;
     daemon->config_path = config_path;
     log_setup((enum log_level)config->log_level, config->log_with_priority);
+    daemon->connections_max = daemon_connections_max(config);
     int r = uv_loop_init(&daemon->loop);
     if (r < 0 || daemon_open(daemon) < 0)
         return 1; /* the process ends: what was opened goes with it */

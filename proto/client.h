@@ -3,7 +3,8 @@
 #pragma once
 
 /*
- * The inside of librlock: what its files share. Programs include rlock.h and nothing else.
+ * The inside of librlock: what its files share. Programs include rlock.h and nothing else; names that begin
+ * with rlock_ are theirs to see, those that begin with librlock_ are not.
  *
  *     client.c           the connection: bytes in and out, its end, and waiting for something on it
  *     client_request.c   requests in flight; a line that came --> an answer or a notice

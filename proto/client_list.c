@@ -292,7 +292,7 @@ static struct rlock_list *librlock_list_new(json_t *answer, const json_t *object
     return &whole->list;
 }
 
-/* Calls with params that were just made, and takes them over; jansson makes none of text that is not UTF-8. */
+/* Calls with params just made, and takes them over. jansson makes none of text that is not UTF-8. */
 static int librlock_list_ask(struct rlock_client *client, const char *method, json_t *params, int timeout_ms,
                              json_t **ret_answer)
 {

@@ -13,10 +13,12 @@
 #include "proto/rlock_commands.h"
 #include "proto/rlock_text.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: rlock run  [-n] [-w SECONDS] [-t SECONDS] [-E CODE] [-k SECONDS] KEY [--] COMMAND [ARG...]\n"
@@ -65,6 +67,17 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
+/* A standard descriptor that is closed would be given to the connection, and be written to as stderr. The
+ * command still finds it closed. */
+static void command_keep_standard_fds(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    close(fd);
+}
+
 static int command_call(const struct command *command, int argc, char **argv)
 {
     struct args args;
@@ -81,6 +94,7 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     const struct command *command = command_find(name);
     int status = EXIT_SUCCESS;
+    command_keep_standard_fds();
     if (command != NULL) {
         status = command_call(command, argc - 1, argv + 1);
     } else if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {

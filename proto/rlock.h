@@ -4,7 +4,8 @@
 #define RLOCK_H
 
 /*
- * librlock: locks from the rlockd of this host, for C and C++. Compile with `pkg-config --cflags --libs rlock`.
+ * librlock: locks from the rlockd of this host, for C and C++.
+ * Compile and link with `pkg-config --cflags --libs rlock`.
  *
  *     struct rlock_client *client;
  *     struct rlock *lock;
@@ -187,13 +188,13 @@ enum rlock_state {
 };
 
 /*
- * Waits for a lock and takes it. `key`: 1 to 512 bytes of UTF-8 without control characters. How long to wait
- * is best said in options->wait_ms, which the daemon keeps, in order with all others; `timeout_ms` bounds
- * what this function itself waits for the daemon's answer. When it is over the request is withdrawn, which
- * may take up to a second more if the daemon does not react; a grant that crosses the withdrawal is returned
- * as success, or given back as soon as it arrives. No events of the lock are delivered before it is returned;
- * one that was lost by then is not returned: RLOCK_E_NOT_HELD.
- * The lock is the caller's: rlock_free() it.
+ * Waits for a lock and takes it. `key`: 1 to 512 bytes of UTF-8 without control characters. How long to
+ * wait is best said in options->wait_ms, which the daemon keeps, in order with all others; `timeout_ms`
+ * bounds what this function itself waits for the daemon's answer. When it is over the request is withdrawn,
+ * which may take up to a second more if the daemon does not react; a grant that crosses the withdrawal is
+ * returned as success, or given back as soon as it arrives. No events of the lock are delivered before it
+ * is returned; one that was lost by then is not returned: RLOCK_E_NOT_HELD. The lock is the caller's:
+ * rlock_free() it.
  */
 RLOCK_MUST_CHECK int rlock_lock(struct rlock_client *client, const char *key,
                                 const struct rlock_options *options, int timeout_ms, struct rlock **ret_lock);
@@ -206,43 +207,44 @@ RLOCK_MUST_CHECK int rlock_try(struct rlock_client *client, const char *key,
 /*
  * Gives the lock back and waits for the answer. Unless it could not even be asked (-EBUSY, -ENOMEM),
  * rlock_valid() is false from the moment of the call, and there is nothing to repeat whatever is returned.
- * RLOCK_E_UNAVAILABLE: the daemon goes on trying to release it in Redis. RLOCK_E_NOT_HELD: it was not held, or
- * was lost before. -ETIMEDOUT: sent, but not answered in time; RLOCK_EVENT_UNLOCKED will follow. A lock that was
- * lost for the reason "shutdown" may be unlocked for about two seconds, so that nobody has to wait for its
- * expiry. The object stays, for rlock_free().
+ * RLOCK_E_UNAVAILABLE: the daemon goes on trying to release it in Redis. RLOCK_E_NOT_HELD: it was not held,
+ * or was lost before. -ETIMEDOUT: sent, but not answered in time; RLOCK_EVENT_UNLOCKED will follow. A lock
+ * that was lost for the reason "shutdown" may be unlocked for about two seconds, so that nobody has to wait
+ * for its expiry. The object stays, for rlock_free().
  */
 RLOCK_API int rlock_unlock(struct rlock *lock, int timeout_ms);
 
 /*
  * Renews the lease in Redis now and waits for the answer, which moves valid_until_ms. `ttl_ms` 0: as it is.
- * RLOCK_E_NOT_HELD: it was lost. Any other failure is no loss; after -ETIMEDOUT, RLOCK_EVENT_REFRESHED will follow.
- * From the call until a success, rlock_valid() counts on no more than half of a `ttl_ms` that is given, since
- * nobody knows yet which of the two ttls Redis goes by.
+ * RLOCK_E_NOT_HELD: it was lost. Any other failure is no loss; after -ETIMEDOUT, RLOCK_EVENT_REFRESHED will
+ * follow. From the call until a success, rlock_valid() counts on no more than half of a `ttl_ms` that is
+ * given, since nobody knows yet which of the two ttls Redis goes by.
  */
 RLOCK_MUST_CHECK int rlock_refresh(struct rlock *lock, int64_t ttl_ms, int timeout_ms);
 
 /*
  * Frees the object; NULL is allowed. A lock that is still held is given back, one that is still waiting is
- * withdrawn (and given back, should the grant be on its way already), without waiting for the answer. No event
- * of it is delivered any more. May be called from an event function, also for the event's own lock.
+ * withdrawn (and given back, should the grant be on its way already), without waiting for the answer. No
+ * event of it is delivered any more. May be called from an event function, also for the event's own lock.
  */
 RLOCK_API void rlock_free(struct rlock *lock);
 
 /*
  * Whether the lock is certainly held at this moment, by the clock alone: CLOCK_BOOTTIME has not reached the
- * last valid_until_ms that the daemon has told, and the lock is neither lost nor being unlocked as far as this
- * client has read. Asks nobody; safe in any thread.
+ * last valid_until_ms that the daemon has told, and the lock is neither lost nor being unlocked as far as
+ * this client has read. Asks nobody; safe in any thread.
  *
  * valid_until_ms comes with the grant, and a later one with each refresh, `at_risk` and `safe`. The daemon
- * renews silently, so a lock that is held for longer than its ttl is still held when this function says false:
- * false means "not known for certain". It turns true again with the next rlock_refresh(). So:
+ * renews silently, so a lock that is held for longer than its ttl is still held when this function says
+ * false: false means "not known for certain". It turns true again with the next rlock_refresh(). So:
  *   - whoever reacts to events may take the lock for held until RLOCK_EVENT_LOST comes, which is sent before
  *     another host could get it by expiry, and use this function for the case that the process itself was
  *     stopped or the machine slept, with a refresh before it is needed;
  *   - whoever does not read events calls rlock_refresh() before each step of the work, then this function
  *     right before what cannot be undone.
- * True cannot know of a key that was deleted or overwritten in Redis behind the daemon's back, nor of a `lost`
- * that has not been read yet. Against those, give the fence to the resource and let it refuse smaller ones.
+ * True cannot know of a key that was deleted or overwritten in Redis behind the daemon's back, nor of a
+ * `lost` that has not been read yet. Against those, give the fence to the resource and let it refuse
+ * smaller ones.
  */
 RLOCK_API bool rlock_valid(const struct rlock *lock);
 
@@ -251,8 +253,8 @@ RLOCK_API enum rlock_state rlock_state(const struct rlock *lock);
 RLOCK_API const char *rlock_key(const struct rlock *lock);          /* good until rlock_free() */
 RLOCK_API struct rlock_grant rlock_grant(const struct rlock *lock); /* all 0 before the grant */
 /* Why an ended lock has ended. RLOCK_LOST: "expired", "taken", "deleted", "max_hold", "ttl", "forced",
- * "shutdown", or "disconnected" when the connection has ended. RLOCK_REFUSED: the name of the error, "timeout",
- * or "disconnected". Otherwise "". Good until rlock_free(). */
+ * "shutdown", or "disconnected" when the connection has ended. RLOCK_REFUSED: the name of the error,
+ * "timeout", or "disconnected". Otherwise "". Good until rlock_free(). */
 RLOCK_API const char *rlock_reason(const struct rlock *lock);
 RLOCK_API struct rlock_client *rlock_client(const struct rlock *lock);
 /* A pointer of the program's own; NULL at first. */
@@ -292,8 +294,8 @@ struct rlock_event {
 
 /*
  * In an event function everything may be called that does not wait. What waits returns -EBUSY;
- * rlock_dispatch() too. A blocking call tells the outcome of what it asked for itself by its result only: no
- * GRANTED, REFUSED, UNLOCKED, REFRESHED or ANSWER is delivered for it.
+ * rlock_dispatch() too. A blocking call tells the outcome of what it asked for itself by its result only:
+ * no GRANTED, REFUSED, UNLOCKED, REFRESHED or ANSWER is delivered for it.
  */
 typedef void (*rlock_event_fn)(struct rlock_client *client, const struct rlock_event *event, void *ctx);
 
@@ -355,7 +357,8 @@ struct rlock_list {
 
 /*
  * The keys held and waited for on this host whose names begin with `prefix` (NULL: all) and come behind
- * `after` (NULL: from the first), at most `limit` (1 to 1000; 0: the daemon's default). rlock_list_free() it.
+ * `after` (NULL: from the first), at most `limit` (1 to 1000; 0: the daemon's default). rlock_list_free()
+ * it.
  */
 RLOCK_MUST_CHECK int rlock_list(struct rlock_client *client, const char *prefix, const char *after, int limit,
                                 int timeout_ms, struct rlock_list **ret_list);

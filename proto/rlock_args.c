@@ -33,12 +33,9 @@ static const struct option args_run_options[] = {
     {NULL, 0, NULL, 0},
 };
 static const struct option args_hold_options[] = {
-    {"nonblock", no_argument, NULL, 'n'},
-    {"wait", required_argument, NULL, 'w'},
-    {"ttl", required_argument, NULL, 't'},
-    {"conflict-exit-code", required_argument, NULL, 'E'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"nonblock", no_argument, NULL, 'n'},  {"wait", required_argument, NULL, 'w'},
+    {"ttl", required_argument, NULL, 't'}, {"conflict-exit-code", required_argument, NULL, 'E'},
+    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
 };
 static const struct option args_show_options[] = {
     {"json", no_argument, NULL, ARGS_JSON},
@@ -152,7 +149,8 @@ static int args_parse_options(const struct args_rule *rule, int argc, char **arg
             return args_complain(command);
         default:
             if (!args_take_value(ret, c, optarg)) {
-                text_warn("-%c: not a %s: %s", c, c == 'E' ? "status from 0 to 255" : "number of seconds", optarg);
+                text_warn("-%c: not a %s: %s", c, c == 'E' ? "status from 0 to 255" : "number of seconds",
+                          optarg);
                 return EX_USAGE;
             }
         }

@@ -21,12 +21,12 @@ struct args {
 
 /* Which options a command has, and how many operands. */
 enum args_shape {
-    ARGS_RUN = 1,    /* all of run's, a key and a command */
-    ARGS_HOLD,       /* -n -w -t -E, a key */
-    ARGS_SHOW,       /* --json, no operand */
-    ARGS_SHOW_ONE,   /* --json, an operand */
-    ARGS_SHOW_SOME,  /* --json, perhaps an operand */
-    ARGS_CALL        /* no option, a method and perhaps its parameters */
+    ARGS_RUN = 1,   /* all of run's, a key and a command */
+    ARGS_HOLD,      /* -n -w -t -E, a key */
+    ARGS_SHOW,      /* --json, no operand */
+    ARGS_SHOW_ONE,  /* --json, an operand */
+    ARGS_SHOW_SOME, /* --json, perhaps an operand */
+    ARGS_CALL       /* no option, a method and perhaps its parameters */
 };
 
 /* `argv[0]` is the command's name. Returns 0; or -1 when help is wanted; or EX_USAGE. */

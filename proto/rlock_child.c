@@ -58,9 +58,10 @@ bool child_spawn(struct child *child, char **argv, const struct signals *signals
         return false;
     /* Half the cost of fork() and exec. This process goes on when the child has executed, hence when it has its
      * process group; there is no signal handler that could run in both. */
-    child->pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
-    if (child->pid == 0)
+    pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
+    if (pid == 0)
         child_become(argv, signals, parent); /* NOLINT(clang-analyzer-unix.Vfork) */
+    child->pid = pid;
     return child->pid > 0;
 }
 

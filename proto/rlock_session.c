@@ -59,7 +59,8 @@ static void session_on_look(struct session *session, const struct rlock_event *e
     if (session->state == SESSION_HELD) {
         session->look_at_ms = asked_at_ms + session->grant.ttl_ms / SESSION_LOOKS_PER_TTL;
         if (look.fence == session->grant.fence && look.remaining_ms >= 0)
-            session->valid_until_ms = session_later_ms(session->valid_until_ms, asked_at_ms + look.remaining_ms);
+            session->valid_until_ms =
+                session_later_ms(session->valid_until_ms, asked_at_ms + look.remaining_ms);
         return;
     }
     session->look_at_ms = now_ms + SESSION_PROGRESS_MS;
@@ -297,7 +298,8 @@ int session_give_back(struct session *session)
     int64_t give_up_at_ms = session_now_ms() + SESSION_RETURN_MS_MAX;
     bool is_waiting = session_start_return(session);
     int signo;
-    while (is_waiting && session->is_connected && (session->state == SESSION_HELD || session->return_id != 0)) {
+    while (is_waiting && session->is_connected &&
+           (session->state == SESSION_HELD || session->return_id != 0)) {
         session_turn(session, give_up_at_ms, NULL);
         while ((signo = signals_next(&session->signals)) != 0)
             is_waiting = is_waiting && signo != SIGINT && signo != SIGTERM && signo != SIGHUP;

@@ -45,12 +45,12 @@ struct session {
     int64_t lost_at_ms; /* when the daemon's word came */
     bool is_lost_early; /* the lease is over, or given to others: not merely about to run out by itself */
 
-    char *look_params;  /* the key, as inspect takes it */
-    int64_t look_id;    /* of the question under way; 0: none */
-    int64_t look_at_ms; /* when it was sent, or when the next one will be */
+    char *look_params;    /* the key, as inspect takes it */
+    int64_t look_id;      /* of the question under way; 0: none */
+    int64_t look_at_ms;   /* when it was sent, or when the next one will be */
     int64_t looked_at_ms; /* when the last one was sent that was answered */
-    int64_t return_id;  /* of the unlock that a stopping daemon was asked for; 0: none */
-    char *shown_holder; /* what has last been said of the one who is waited for */
+    int64_t return_id;    /* of the unlock that a stopping daemon was asked for; 0: none */
+    char *shown_holder;   /* what has last been said of the one who is waited for */
 };
 
 /* Connects, and takes the signals. Returns 0 or, having said why, an exit status. session_close() in any case. */

@@ -26,17 +26,21 @@ enum { SHOW_PAGE = 1000 };
 enum { SHOW_KEY, SHOW_PID, SHOW_USER, SHOW_HELD, SHOW_WAITING, SHOW_COMMAND, SHOW_NOTE };
 
 static const struct table_column show_columns[] = {
-    [SHOW_KEY] = {"KEY", .can_shrink = true},  [SHOW_PID] = {"PID", .is_number = true},
-    [SHOW_USER] = {"USER"},                    [SHOW_HELD] = {"HELD", .is_number = true},
-    [SHOW_WAITING] = {"WAIT", .is_number = true}, [SHOW_COMMAND] = {"COMMAND", .can_shrink = true},
-    [SHOW_NOTE] = {"NOTE", .can_shrink = true},
+    [SHOW_KEY] = {.title = "KEY", .can_shrink = true},
+    [SHOW_PID] = {.title = "PID", .is_number = true},
+    [SHOW_USER] = {.title = "USER"},
+    [SHOW_HELD] = {.title = "HELD", .is_number = true},
+    [SHOW_WAITING] = {.title = "WAIT", .is_number = true},
+    [SHOW_COMMAND] = {.title = "COMMAND", .can_shrink = true},
+    [SHOW_NOTE] = {.title = "NOTE", .can_shrink = true},
 };
 
 static void show_add_row(struct table *table, const struct rlock_info *info)
 {
     const struct rlock_holder *holder = info->holder;
     char pid[32] = "-", waiting[32], age[TEXT_AGE_CAP], user[TEXT_USER_CAP] = "-";
-    const char *command = strcmp(info->state, "elsewhere") == 0 ? "(held on another host)" : "(being acquired)";
+    const char *command =
+        strcmp(info->state, "elsewhere") == 0 ? "(held on another host)" : "(being acquired)";
     if (holder != NULL) {
         snprintf(pid, sizeof(pid), "%" PRId64, holder->pid);
         text_user(holder->uid, user);

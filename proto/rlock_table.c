@@ -9,6 +9,7 @@
 
 #include "proto/rlock_text.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,7 @@ static void table_print_cell(const struct table *table, size_t column, const cha
 void table_print(const struct table *table)
 {
     size_t widths[TABLE_COLUMNS_MAX], n = table->n_columns;
+    assert(n > 0 && n <= TABLE_COLUMNS_MAX);
     if (table->n_cells == 0)
         return;
     for (size_t i = 0; i < n; i++)

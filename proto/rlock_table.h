@@ -25,5 +25,5 @@ struct table {
 
 struct table table_open(const struct table_column *columns, size_t n_columns);
 void table_add(struct table *table, const char *const *cells); /* copies and cleans a row */
-void table_print(const struct table *table);                   /* without rows: nothing, not even the titles */
+void table_print(const struct table *table); /* without rows: nothing, not even the titles */
 void table_close(struct table *table);

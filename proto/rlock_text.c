@@ -139,8 +139,8 @@ const char *text_holder(const struct rlock_holder *holder, char ret[TEXT_HOLDER_
     const char *command = holder->command != NULL ? holder->command : "";
     const char *note = holder->note != NULL ? holder->note : "";
     snprintf(ret, TEXT_HOLDER_CAP, "pid %lld (%s)%s%s%s%s%s", (long long)holder->pid,
-             text_user(holder->uid, user), command[0] != '\0' ? ", " : "", command, note[0] != '\0' ? " [" : "",
-             note, note[0] != '\0' ? "]" : "");
+             text_user(holder->uid, user), command[0] != '\0' ? ", " : "", command,
+             note[0] != '\0' ? " [" : "", note, note[0] != '\0' ? "]" : "");
     text_clean(ret);
     return ret;
 }

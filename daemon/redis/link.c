@@ -35,8 +35,8 @@
 #include <sys/random.h>
 
 enum {
-    LINK_QUEUE_MAX = 8 * 1024 * 1024, /* bytes of commands that Redis has not taken in the turn they were for */
-    LINK_FLUSH_LEN = 256 * 1024,      /* in a turn with more than that, Redis need not wait for its end */
+    LINK_QUEUE_MAX = 8 * 1024 * 1024, /* bytes of commands that the socket has not taken, turns later */
+    LINK_FLUSH_LEN = 256 * 1024,      /* with so much Redis begins before the turn is over */
     LINK_KEEPALIVE_MS = 15000,
     LINK_DENIED_MS = 1000,     /* the least pause after a wrong password */
     LINK_LOG_EVERY_MS = 60000, /* for the same failure again and again */

@@ -63,7 +63,7 @@ typedef void (*link_reply_fn)(void *ctx, const struct reply *reply, const char *
 
 enum {
     LINK_E_DOWN = 1, /* not up: nothing was queued, the callback will not be called */
-    LINK_E_FULL,     /* Redis has left more than 8 MiB unread that were queued before the last link_flush(): likewise */
+    LINK_E_FULL,     /* of what was queued before the last link_flush(), over 8 MiB are left: likewise */
 };
 
 /* 0 or -errno. Config and its strings are copied; scripts, sinks' ctx and stats are borrowed. Connecting

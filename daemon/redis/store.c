@@ -7,10 +7,10 @@
  *                   | NOSCRIPT: once more, as EVAL                v
  *     event <------ op <------------------------------------- reply, or none
  *
- * Knows what the broker's words mean in Redis, and what Redis's words mean to the broker; decides
- * nothing. An op carries all that a second sending needs, so that the lease it works for may be
- * forgotten meanwhile; but once a release was sent, nothing that takes or keeps goes out behind it. Ops
- * and leases are used again, with the memory of their keys.
+ * Knows what the broker's words mean in Redis (judge.c knows the way back); decides nothing. An op
+ * carries all that a second sending needs, so that the lease it works for may be forgotten meanwhile; but
+ * once a release was sent, nothing that takes or keeps goes out behind it. Ops and leases are used again,
+ * with the memory of their keys.
  */
 
 #include "daemon/redis/store.h"
@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/stats.h"
 #include "daemon/base/table.h"
+#include "daemon/redis/judge.h"
 #include "daemon/redis/link.h"
 #include "daemon/redis/script.h"
 
@@ -48,8 +49,6 @@ enum {
 
 /* The same for every prefix, so that the fences of a key grow whatever way its name is put together. */
 static const char store_fence_key[] = STORE_OWN_NAMES "fence";
-
-static const int64_t store_fence_max = (INT64_C(1) << 53) - 1;
 
 struct store_lease {
     uint64_t id;
@@ -188,14 +187,7 @@ static bool store_is_command(enum effect_kind kind)
     return kind == FX_ACQUIRE || kind == FX_RENEW || kind == FX_RELEASE;
 }
 
-/* The op's answer, in the core's words: the last that is heard of it. */
-struct store_answer {
-    enum answer answer;
-    int64_t number; /* the first fence, or how long it stays another's */
-    const char *text;
-};
-
-static void store_finish(struct store_op *op, struct store_answer answer)
+static void store_finish(struct store_op *op, struct judgement answer)
 {
     struct store *store = op->store;
     struct event event;
@@ -229,83 +221,6 @@ static void store_finish(struct store_op *op, struct store_answer answer)
     store_free_op(op);
 }
 
-static const struct {
-    const char *token;
-    enum answer answer;
-} store_errors[] = {
-    {"LOADING", ANSWER_TRANSIENT},     {"READONLY", ANSWER_TRANSIENT}, {"MASTERDOWN", ANSWER_TRANSIENT},
-    {"CLUSTERDOWN", ANSWER_TRANSIENT}, {"TRYAGAIN", ANSWER_TRANSIENT}, {"BUSY", ANSWER_TRANSIENT},
-    {"OOM", ANSWER_TRANSIENT},         {"MISCONF", ANSWER_TRANSIENT},  {"NOREPLICAS", ANSWER_TRANSIENT},
-    {"WRONGTYPE", ANSWER_TAKEN},
-};
-
-/* 0: the word means nothing to us. */
-static enum answer store_judge_word(const char *word, size_t len)
-{
-    for (size_t i = 0; i < sizeof(store_errors) / sizeof(store_errors[0]); i++) {
-        if (strlen(store_errors[i].token) == len && memcmp(store_errors[i].token, word, len) == 0) {
-            return store_errors[i].answer;
-        }
-    }
-    return 0;
-}
-
-enum answer store_judge_error(const char *text)
-{
-    /* Up to 6.2, an error inside a script comes wrapped: "ERR Error running script (call to f_..):
-     * @user_script:1: -READONLY You can't write ...", with or without that dash. */
-    static const char wrapped[] = "ERR Error running script";
-    bool is_wrapped = strncmp(text, wrapped, sizeof(wrapped) - 1) == 0;
-    enum answer answer = store_judge_word(text, strcspn(text, " "));
-
-    while (is_wrapped && answer == 0 && *text != '\0') {
-        size_t len = strcspn(text, " ");
-        size_t dash = text[0] == '-';
-
-        answer = store_judge_word(text + dash, len - dash);
-        text += len + (text[len] == ' ');
-    }
-    return answer != 0 ? answer : ANSWER_REFUSED;
-}
-
-/* {verdict, number} of a script. False: no script of ours says that. */
-static bool store_judge_list(const struct store_op *op, const struct reply *reply, struct store_answer *ret)
-{
-    if (reply->kind != REPLY_LIST || reply->n_items != 2 || reply->items[0].kind != REPLY_INTEGER ||
-        reply->items[1].kind != REPLY_INTEGER) {
-        return false;
-    }
-    int64_t verdict = reply->items[0].integer, number = reply->items[1].integer;
-    if (verdict == 1 && number >= (op->kind == FX_ACQUIRE ? 1 : 0) && number <= store_fence_max) {
-        *ret = (struct store_answer){.answer = ANSWER_OURS, .number = number};
-        return true;
-    }
-    if (verdict == 0 && number >= -1) {
-        *ret = (struct store_answer){.answer = ANSWER_TAKEN, .number = op->kind == FX_ACQUIRE ? number : -1};
-        return true;
-    }
-    *ret = (struct store_answer){.answer = ANSWER_GONE, .number = -1};
-    return verdict == -1 && op->kind != FX_ACQUIRE;
-}
-
-/* Of PTTL and DEL. */
-static bool store_judge_integer(const struct store_op *op, const struct reply *reply,
-                                struct store_answer *ret)
-{
-    if (reply->kind != REPLY_INTEGER) {
-        return false;
-    }
-    *ret = (struct store_answer){.answer = ANSWER_GONE, .number = -1};
-    if (op->kind == FX_FORCE) {
-        ret->answer = reply->integer == 1 ? ANSWER_OURS : ANSWER_GONE;
-        return reply->integer == 0 || reply->integer == 1;
-    }
-    if (reply->integer >= -1) {
-        *ret = (struct store_answer){.answer = ANSWER_TAKEN, .number = reply->integer};
-    }
-    return reply->integer >= -2;
-}
-
 static bool store_send(struct store_op *op);
 
 /* Redis has lost the script: nothing was executed. Once more with its text, but for what would take or
@@ -318,13 +233,13 @@ static void store_send_again(struct store_op *op)
         op->is_second = true;
         store_send(op);
     } else {
-        store_finish(op, (struct store_answer){ANSWER_TRANSIENT, -1,
-                                               "Redis had lost the script, and the lock was given back since"});
+        store_finish(op, (struct judgement){ANSWER_TRANSIENT, -1,
+                                            "Redis had lost the script, and the lock was given back since"});
     }
 }
 
 /* For a renewal the counter's state is no error, lest the lease be lost for it. */
-static void store_check_fences(const struct store_op *op, const struct store_answer *answer)
+static void store_check_fences(const struct store_op *op, const struct judgement *answer)
 {
     if (op->kind == FX_RENEW && answer->answer == ANSWER_OURS && op->command.fence_count > 0 &&
         answer->number == 0) {
@@ -336,7 +251,7 @@ static void store_check_fences(const struct store_op *op, const struct store_ans
 static void store_take_error(struct store_op *op, const struct reply *reply)
 {
     char text[TEXT_SAFE_CAP];
-    enum answer answer = store_judge_error(reply->text);
+    enum answer answer = judge_error(reply->text);
 
     if (store_is_command(op->kind) && !op->is_second && strncmp(reply->text, "NOSCRIPT", 8) == 0) {
         store_send_again(op);
@@ -349,27 +264,26 @@ static void store_take_error(struct store_op *op, const struct reply *reply)
         /* The master has become a replica. A new connection looks for a master again. */
         link_break(op->store->link, "Redis has become a replica");
     }
-    store_finish(op, (struct store_answer){answer, -1, text_safe(reply->text, reply->len, text)});
+    store_finish(op, (struct judgement){answer, -1, text_safe(reply->text, reply->len, text)});
 }
 
 static void store_on_reply(void *ctx, const struct reply *reply, const char *text)
 {
     struct store_op *op = ctx;
-    struct store_answer answer;
+    struct judgement answer;
 
     if (reply == NULL) {
-        store_finish(op, (struct store_answer){ANSWER_UNKNOWN, -1, text});
+        store_finish(op, (struct judgement){ANSWER_UNKNOWN, -1, text});
     } else if (reply->kind == REPLY_ERROR) {
         store_take_error(op, reply);
-    } else if (store_is_command(op->kind) ? store_judge_list(op, reply, &answer)
-                                          : store_judge_integer(op, reply, &answer)) {
+    } else if (store_is_command(op->kind) ? judge_script(op->kind, reply, &answer)
+                                          : judge_integer(op->kind, reply, &answer)) {
         store_check_fences(op, &answer);
         store_finish(op, answer);
     } else {
         /* This is the answer to something else, and so may be all that follow. */
         link_break(op->store->link, "a reply of Redis does not fit its command");
-        store_finish(op,
-                     (struct store_answer){ANSWER_UNKNOWN, -1, "a reply of Redis does not fit its command"});
+        store_finish(op, (struct judgement){ANSWER_UNKNOWN, -1, "a reply of Redis does not fit its command"});
     }
 }
 
@@ -441,9 +355,9 @@ static bool store_send(struct store_op *op)
         store->stats->renewals += op->kind == FX_RENEW;
         store->stats->releases += op->kind == FX_RELEASE;
     } else if (r == LINK_E_FULL) {
-        store_finish(op, (struct store_answer){ANSWER_TRANSIENT, -1, "too many commands wait for Redis"});
+        store_finish(op, (struct judgement){ANSWER_TRANSIENT, -1, "too many commands wait for Redis"});
     } else {
-        store_finish(op, (struct store_answer){ANSWER_UNSENT, -1, store->unusable});
+        store_finish(op, (struct judgement){ANSWER_UNSENT, -1, store->unusable});
     }
     return r == 0;
 }

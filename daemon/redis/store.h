@@ -44,10 +44,3 @@ void store_carry_out(struct store *store, const struct effect *effect);
 
 /* link_sinks.on_state, with the store as its context: posts EV_LINK. */
 void store_on_link_state(void *store, int link_state, const char *text);
-
-/*
- * What an error reply to a command means, by its first word: ANSWER_TRANSIENT, ANSWER_REFUSED or, for
- * WRONGTYPE, ANSWER_TAKEN (whoever put something else at the key has taken it; the caller knows whether
- * that is a loss or a refusal). `text` is NUL-terminated.
- */
-enum answer store_judge_error(const char *text);

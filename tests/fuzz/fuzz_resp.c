@@ -5,8 +5,8 @@
  * What a Redis, or something in its place, may send: the reader of replies and the judge of errors.
  */
 
+#include "daemon/redis/judge.h"
 #include "daemon/redis/resp.h"
-#include "daemon/redis/store.h"
 
 #include <assert.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static size_t walk(const struct reply *reply, int depth)
             sum += (unsigned char)reply->text[i];
         assert(reply->text[reply->len] == '\0');
         if (reply->kind == REPLY_ERROR)
-            assert(store_judge_error(reply->text) >= ANSWER_OURS);
+            assert(judge_error(reply->text) >= ANSWER_OURS);
         break;
     case REPLY_LIST:
         for (size_t i = 0; i < reply->n_items; i++)

@@ -21,17 +21,17 @@
 
 enum { COMMAND_ARGS_MAX = 32 };
 
-#define COMMAND_COLLECT(argv, first)                           \
+#define COMMAND_COLLECT(argv, first)                                   \
     const char *argv[COMMAND_ARGS_MAX + 2] = {rlock_program(), first}; \
-    do {                                                       \
-        va_list args;                                          \
-        size_t n = 1;                                          \
-        va_start(args, first);                                 \
-        while (argv[n] != NULL) {                              \
-            ck_assert_uint_lt(++n, COMMAND_ARGS_MAX);          \
-            argv[n] = va_arg(args, const char *);              \
-        }                                                      \
-        va_end(args);                                          \
+    do {                                                               \
+        va_list args;                                                  \
+        size_t n = 1;                                                  \
+        va_start(args, first);                                         \
+        while (argv[n] != NULL) {                                      \
+            ck_assert_uint_lt(++n, COMMAND_ARGS_MAX);                  \
+            argv[n] = va_arg(args, const char *);                      \
+        }                                                              \
+        va_end(args);                                                  \
     } while (0)
 
 const char *rlock_program(void)
@@ -121,7 +121,8 @@ char *rlock_says(int status, const char *arg, ...)
     command_expect_end(command);
     said = strdup(command->said ? command->said : "");
     ended = command_wait(command);
-    ck_assert_msg(ended == status, "rlock %s %s: status %d and not %d: %s", arg, argv[2], ended, status, said);
+    ck_assert_msg(ended == status, "rlock %s %s: status %d and not %d: %s", arg, argv[2], ended, status,
+                  said);
     return said;
 }
 

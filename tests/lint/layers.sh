@@ -26,7 +26,7 @@ daemon/core/                  : daemon/core/ daemon/base/(alloc|buf|err|heap|sta
 daemon/local/(listener|conn)\. : daemon/local/(listener|conn)\. daemon/base/ proto/frame\.      : uv
 daemon/local/status\.         : daemon/local/ daemon/base/ daemon/core/ proto/(errors|message|print|rpc)\. : jansson
 daemon/local/                 : daemon/local/ daemon/base/ daemon/engine\. daemon/core/(broker|event|effect)\. proto/(errors|message|print|rpc)\. : jansson
-daemon/redis/store\.          : daemon/redis/ daemon/base/ daemon/engine\. daemon/core/(event|effect)\. : uuid
+daemon/redis/(judge|store)\.  : daemon/redis/ daemon/base/ daemon/engine\. daemon/core/(event|effect)\. : uuid
 daemon/redis/script\.         : daemon/redis/script\. daemon/base/ gen/                         :
 daemon/redis/resp\.           : daemon/redis/resp\. daemon/base/                                : hiredis
 daemon/redis/                 : daemon/redis/ daemon/base/                                      : uv

@@ -21,6 +21,7 @@ struct letter {
     struct client *client;
     uint64_t peer_id;
     bool is_end; /* of the connection */
+    int key;     /* of a notice */
     union {
         struct event event;
         struct effect effect;
@@ -110,6 +111,38 @@ static void slot_rest(struct slot *slot)
     slot_wait(slot, 0, slot->client->world->plan.think_ms_max * 1000);
 }
 
+/* What is asked for: mostly the usual, sometimes not. One draw in each statement, so that their order is the
+ * same for every compiler. */
+static struct ev_claim slot_draw_claim(struct slot *slot)
+{
+    struct client *client = slot->client;
+    struct dice *dice = &client->world->dice;
+    const struct plan *plan = &client->world->plan;
+    struct ev_claim claim = {
+        .from = client_request(client, slot->key),
+        .user_id = 1000,
+        .wait_ms = FOREVER,
+        .retry_max = FOREVER,
+        .attempt_timeout_ms = plan->redis_timeout_ms,
+        .max_hold_ms = FOREVER,
+    };
+    claim.ttl_ms = dice_between(dice, plan->ttl_ms_min, plan->ttl_ms_max);
+    claim.retry_interval_ms = dice_between(dice, 10, plan->retry_ms_max);
+    claim.fail_fast = dice_chance(dice, 50);
+    claim.auto_refresh = !dice_chance(dice, 80);
+    if (dice_chance(dice, 100))
+        claim.wait_ms = 0;
+    else if (dice_chance(dice, 300))
+        claim.wait_ms = dice_small(dice, 1, plan->ttl_ms_max * 2);
+    if (dice_chance(dice, 50))
+        claim.retry_max = dice_between(dice, 0, 5);
+    if (dice_chance(dice, 200))
+        claim.attempt_timeout_ms = dice_small(dice, 1, plan->redis_timeout_ms * 2);
+    if (dice_chance(dice, 80))
+        claim.max_hold_ms = dice_small(dice, 1, plan->hold_ms_max);
+    return claim;
+}
+
 static void slot_lock(struct slot *slot)
 {
     struct client *client = slot->client;
@@ -123,28 +156,7 @@ static void slot_lock(struct slot *slot)
             return;
         }
     }
-    struct ev_claim claim = {
-        .from = client_request(client, slot->key),
-        .user_id = 1000,
-        .ttl_ms = dice_between(dice, plan->ttl_ms_min, plan->ttl_ms_max),
-        .wait_ms = FOREVER,
-        .retry_interval_ms = dice_between(dice, 10, plan->retry_ms_max),
-        .retry_max = FOREVER,
-        .attempt_timeout_ms = plan->redis_timeout_ms,
-        .max_hold_ms = FOREVER,
-        .fail_fast = dice_chance(dice, 50),
-        .auto_refresh = !dice_chance(dice, 80),
-    };
-    if (dice_chance(dice, 100))
-        claim.wait_ms = 0;
-    else if (dice_chance(dice, 300))
-        claim.wait_ms = dice_small(dice, 1, plan->ttl_ms_max * 2);
-    if (dice_chance(dice, 50))
-        claim.retry_max = dice_between(dice, 0, 5);
-    if (dice_chance(dice, 200))
-        claim.attempt_timeout_ms = dice_small(dice, 1, plan->redis_timeout_ms * 2);
-    if (dice_chance(dice, 80))
-        claim.max_hold_ms = dice_small(dice, 1, plan->hold_ms_max);
+    struct ev_claim claim = slot_draw_claim(slot);
     slot->state = SLOT_WAITING;
     slot->lock_id = claim.from.request_id;
     slot->unlock_id = 0;
@@ -279,12 +291,13 @@ static void client_read_reply(struct client *client, enum effect_kind kind, cons
     }
 }
 
-static void client_read_notice(struct client *client, enum effect_kind kind, const struct fx_notice *notice)
+static void client_read_notice(struct client *client, int key, enum effect_kind kind,
+                               const struct fx_notice *notice)
 {
     struct world *world = client->world;
     for (int i = 0; i < CLIENT_SLOTS; i++) {
         struct slot *slot = &client->slots[i];
-        if (slot->state != SLOT_HOLDING || slot->fence != notice->fence)
+        if (slot->state != SLOT_HOLDING || slot->key != key || slot->fence != notice->fence)
             continue;
         if (kind == FX_SAFE)
             oracle_hears(world->oracle, client->peer_id, slot->key, notice->fence, notice->valid_until_ms);
@@ -320,7 +333,7 @@ static void letter_arrives_at_client(void *ctx)
     if (letter->is_end)
         client_forget_all(client);
     else if (letter->effect.kind >= FX_AT_RISK)
-        client_read_notice(client, letter->effect.kind, &letter->effect.notice);
+        client_read_notice(client, letter->key, letter->effect.kind, &letter->effect.notice);
     else
         client_read_reply(client, letter->effect.kind, &letter->effect.reply);
 }
@@ -343,7 +356,9 @@ void client_write(struct host *host, const struct effect *effect)
     if (client == NULL)
         return;
     struct letter *letter = letter_new(client, letter_arrives_at_client);
-    letter->effect = *effect;
+    letter->effect = *effect; /* whose text is lent for a moment only */
+    if (effect->kind >= FX_AT_RISK)
+        letter->key = effect->notice.key[0] - client_key_name(0)[0];
     world_at(client->world, &letter->task, client_arrival(client, &client->from_us));
 }
 

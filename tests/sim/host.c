@@ -229,8 +229,8 @@ void host_begin(struct host *host, struct world *world, int idx)
     host->turn = (struct task){.run = host_on_turn, .ctx = host};
     host->watch = (struct task){.run = host_on_watch, .ctx = host};
     /* Some clocks are about to pass 2^31 or 2^32 ms. */
-    host->clock.offset_us =
-        ages_us[dice_between(&world->dice, 0, 4)] - dice_between(&world->dice, 0, 60000000) + 60000000;
+    host->clock.offset_us = 60000000 + ages_us[dice_between(&world->dice, 0, 4)];
+    host->clock.offset_us -= dice_between(&world->dice, 0, 60000000);
     host->clock.rate_ppm = dice_between(&world->dice, -4400, 4400);
     host->settings = (struct broker_settings){
         .renew_fraction = plan->renew_fraction,

@@ -20,6 +20,8 @@ failed=0
 rm -rf "$tree"
 mkdir -p "$tree"
 cp -r Makefile daemon lua tests proto "$tree"
+# A name may be a pattern.
+# shellcheck disable=SC2086
 patches=$(for name in "${@:-*}"; do ls tests/sim/mutants/$name.patch; done)
 
 make_sim() {
@@ -34,7 +36,10 @@ make_sim "the tree without any"
 printf '%-38s %6s  %s\n' MUTANT SEED "WHAT THE ORACLE SAID"
 for patch in $patches; do
     name=$(basename "$patch" .patch)
-    patch -s -p1 -d "$tree" <"$here/$patch"
+    patch -s -p1 -d "$tree" <"$here/$patch" || {
+        echo "mutants: $name does not fit the sources any more" >&2
+        exit 1
+    }
     make_sim "$name"
     said=$(timeout 300 "$tree/build/sim" -q -u -s 1 -n "$seeds" 2>&1) || true
     found=$(printf '%s\n' "$said" | sed -n 's/^\(sim: \)\{0,1\}seed \([0-9]*\): \(.*\)/\2 \3/p' | head -n 1)

@@ -56,17 +56,10 @@ static void nemesis_note_disturbance(struct nemesis *nemesis, enum fault fault)
         world->disturbed_until_us = until_us;
 }
 
-static struct sim_conn *nemesis_conn(struct nemesis *nemesis)
-{
-    const struct host *host = nemesis_host(nemesis);
-    return host->instance != 0 ? host->link.conn : NULL;
-}
-
-static void nemesis_block(struct nemesis *nemesis)
+static void nemesis_block(struct nemesis *nemesis, const struct host *host)
 {
     struct server *server = nemesis->world->server;
     struct dice *dice = &nemesis->world->dice;
-    const struct host *host = nemesis_host(nemesis);
     struct sim_conn *conn = host->instance != 0 ? host->link.conn : NULL;
     int64_t until_us = nemesis_until_us(nemesis);
     int way = (int)dice_between(dice, 1, 3);
@@ -100,35 +93,37 @@ static void nemesis_do(struct nemesis *nemesis, enum fault fault)
 {
     struct world *world = nemesis->world;
     struct server *server = world->server;
-    struct sim_conn *conn;
+    struct host *host = nemesis_host(nemesis);
+    struct client *client = nemesis_client(nemesis);
+    struct sim_conn *conn = host->instance != 0 ? host->link.conn : NULL;
     switch (fault) {
     case FAULT_CLIENT_DIES:
-        client_kill(nemesis_client(nemesis));
+        client_kill(client);
         return;
     case FAULT_CLIENT_STALLS:
-        client_stall(nemesis_client(nemesis), nemesis_until_us(nemesis));
+        client_stall(client, nemesis_until_us(nemesis));
         return;
     case FAULT_HOST_PAUSED:
-        host_pause(nemesis_host(nemesis), nemesis_span_ms(nemesis), /* sleeps= */ false);
+        host_pause(host, nemesis_span_ms(nemesis), /* sleeps= */ false);
         return;
     case FAULT_HOST_SUSPENDED:
-        host_pause(nemesis_host(nemesis), nemesis_span_ms(nemesis), /* sleeps= */ true);
+        host_pause(host, nemesis_span_ms(nemesis), /* sleeps= */ true);
         return;
     case FAULT_DAEMON_KILLED:
-        host_kill(nemesis_host(nemesis), dice_small(&world->dice, 1, 2000));
+        host_kill(host, dice_small(&world->dice, 1, 2000));
         return;
     case FAULT_DAEMON_STOPPED:
-        host_stop(nemesis_host(nemesis));
+        host_stop(host);
         return;
     case FAULT_LINK_CUT:
-        if ((conn = nemesis_conn(nemesis)) != NULL)
+        if (conn != NULL)
             server_cut(server, conn);
         return;
     case FAULT_LINK_BLOCKED:
-        nemesis_block(nemesis);
+        nemesis_block(nemesis, host);
         return;
     case FAULT_LINK_SLOW:
-        server->paths[nemesis_host(nemesis)->idx].slow_until_us = nemesis_until_us(nemesis);
+        server->paths[host->idx].slow_until_us = nemesis_until_us(nemesis);
         return;
     case FAULT_REDIS_PAUSED:
         if (server->paused_until_us <= world->now_us)
@@ -174,6 +169,7 @@ static void nemesis_trouble(struct nemesis *nemesis)
     struct world *world = nemesis->world;
     struct server *server = world->server;
     TRACE(world, "nemesis: %s", plan_trouble_name(world->plan.trouble));
+    struct client *client = nemesis_client(nemesis);
     switch (world->plan.trouble) {
     case TROUBLE_EMPTIED:
         oracle_excuse(world->oracle);
@@ -186,7 +182,7 @@ static void nemesis_trouble(struct nemesis *nemesis)
         world_at(world, &nemesis->failover, world->now_us + dice_small(&world->dice, 100, 1000000));
         return;
     case TROUBLE_FORCED:
-        client_force(nemesis_client(nemesis), (int)dice_between(&world->dice, 0, world->plan.n_keys - 1));
+        client_force(client, (int)dice_between(&world->dice, 0, world->plan.n_keys - 1));
         return;
     case TROUBLE_STEP_FORWARD:
         nemesis_step_clock(nemesis, nemesis_span_ms(nemesis));

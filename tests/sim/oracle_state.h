@@ -41,6 +41,7 @@ struct tenure {
     int64_t max_hold_ms;
     bool is_read, is_over, is_lost, is_unlocked;
     bool is_unrenewed; /* its claim wants no renewal */
+    bool is_warned;    /* at_risk, and not safe since */
     bool may_unlock;   /* lost by a shutdown: there is a moment left to unlock */
 };
 

@@ -240,6 +240,10 @@ static void oracle_judge_hold(struct oracle *oracle, const struct tenure *tenure
         !oracle_has_paused(oracle, tenure->host, tenure->granted_at_ms))
         world_judge(oracle->world, "notices: fence %" PRId64 " is held for longer than its max_hold",
                     tenure->fence);
+    if (tenure->is_unrenewed && ended_at_ms > tenure->written_until_ms && !tenure->is_lost &&
+        !oracle_has_paused(oracle, tenure->host, tenure->granted_at_ms))
+        world_judge(oracle->world, "notices: fence %" PRId64 " is held for longer than its ttl",
+                    tenure->fence);
 }
 
 static void oracle_unlocked(struct oracle *oracle, const struct ask *ask, const struct fx_reply *reply)
@@ -310,6 +314,14 @@ static void oracle_refused(struct oracle *oracle, const struct ask *ask, const s
     }
 }
 
+static void oracle_refreshed(struct oracle *oracle, const struct ask *ask, const struct fx_reply *reply)
+{
+    struct tenure *tenure = oracle_find_tenure(oracle, ask->peer_id, ask->key, reply->fence);
+    oracle_judge_promise(oracle, ask->host, ask->key, reply->valid_until_ms);
+    if (tenure != NULL && tenure->written_until_ms < reply->valid_until_ms)
+        tenure->written_until_ms = reply->valid_until_ms;
+}
+
 static void oracle_answered(struct oracle *oracle, struct host *host, enum effect_kind kind,
                             const struct fx_reply *reply)
 {
@@ -341,7 +353,7 @@ static void oracle_answered(struct oracle *oracle, struct host *host, enum effec
     else if (kind == FX_REFUSED)
         oracle_refused(oracle, &ask, reply);
     else if (kind == FX_REFRESHED)
-        oracle_judge_promise(oracle, host, ask.key, reply->valid_until_ms);
+        oracle_refreshed(oracle, &ask, reply);
 }
 
 /* --- what a daemon writes: notices ----------------------------------------------------------------- */
@@ -361,6 +373,9 @@ static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure 
         oracle->world->disturbed_until_us + plan->ttl_ms_max * 100 < oracle->world->now_us)
         world_judge(oracle->world, "notices: fence %" PRId64 " has expired, and nothing was wrong",
                     tenure->fence);
+    bool has_paused = oracle_has_paused(oracle, host, now_ms - plan->ttl_ms_max);
+    if (reason == ENDING_EXPIRED && !tenure->is_unrenewed && !tenure->is_warned && !has_paused)
+        world_judge(oracle->world, "notices: fence %" PRId64 " has expired without a warning", tenure->fence);
     oracle_judge_hold(oracle, tenure, now_ms, reason);
     /* Its holder may not have heard of it: then the lease runs out by itself. */
     if (reason == ENDING_MAX_HOLD || reason == ENDING_TTL || reason == ENDING_SHUTDOWN)
@@ -381,9 +396,10 @@ static void oracle_noticed(struct oracle *oracle, struct host *host, enum effect
                         notice->fence);
         return;
     }
-    if (kind == FX_LOST)
+    tenure->is_warned = kind == FX_AT_RISK || (kind == FX_LOST && tenure->is_warned);
+    if (kind == FX_LOST) {
         oracle_lost(oracle, host, tenure, notice->reason);
-    else if (kind == FX_SAFE) {
+    } else if (kind == FX_SAFE) {
         oracle_judge_promise(oracle, host, tenure->key, notice->valid_until_ms);
         if (tenure->written_until_ms < notice->valid_until_ms)
             tenure->written_until_ms = notice->valid_until_ms;

@@ -16,9 +16,9 @@ Suite *test_rlock_hosts_suite(void);
 enum { HOSTS = 2, HOSTS_LOOPS = 20, HOSTS_TURNS = 4 };
 
 /* $0: rlock, $1: the file, $2: how often. Says something each time, so that a test sees it get on. */
-static const char hosts_loop[] =
-    "n=0; while [ $n -lt $2 ]; do n=$((n + 1)); "
-    "\"$0\" run -w 60 k sh -c 'echo begin $RLOCK_FENCE >>\"$0\"; echo end $RLOCK_FENCE >>\"$0\"' \"$1\" || exit; echo turn; done";
+static const char hosts_loop[] = "n=0; while [ $n -lt $2 ]; do n=$((n + 1)); "
+                                 "\"$0\" run -w 60 k sh -c 'echo begin $RLOCK_FENCE >>\"$0\"; echo end "
+                                 "$RLOCK_FENCE >>\"$0\"' \"$1\" || exit; echo turn; done";
 
 static struct rlockd *hosts_start_second(void)
 {

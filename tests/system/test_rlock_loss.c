@@ -17,8 +17,8 @@
 Suite *test_rlock_loss_suite(void);
 
 /* Says "up", then the time, again and again: seconds of CLOCK_BOOTTIME, cut to two places. Ends in any case. */
-#define LOSS_TELL_TIME                                            \
-    "echo up; n=0; while [ $n -lt 2000 ]; do n=$((n + 1)); "      \
+#define LOSS_TELL_TIME                                       \
+    "echo up; n=0; while [ $n -lt 2000 ]; do n=$((n + 1)); " \
     "read -r now rest </proc/uptime; echo $now; sleep 0.005; done"
 #define LOSS_IGNORE_TERM "trap '' TERM; "
 
@@ -59,7 +59,8 @@ static void loss_expect_death(struct command *run, int64_t valid_until_ms, int64
 
 START_TEST(test_redis_stops_and_the_command_ignores_term)
 {
-    struct command *run = rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
+    struct command *run =
+        rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
 
     command_expect(run, "up");
     scene_stop_redis();
@@ -76,7 +77,8 @@ START_TEST(test_redis_stops_and_the_command_obeys)
 
     command_expect(run, "up");
     scene_stop_redis();
-    term_at_ms = loss_valid_until_ms() - 600; /* 70% of the ttl, as 99% are sure, but for the grain of it all */
+    term_at_ms =
+        loss_valid_until_ms() - 600; /* 70% of the ttl, as 99% are sure, but for the grain of it all */
     command_expect(run, "at risk");
     command_expect(run, "told");
     ck_assert_int_ge(await_now_ms(), term_at_ms - 10);
@@ -101,7 +103,8 @@ END_TEST
 
 START_TEST(test_daemon_is_killed)
 {
-    struct command *run = rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
+    struct command *run =
+        rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
 
     command_expect(run, "up");
     rlockd_signal(scene.rlockd, SIGKILL);
@@ -126,7 +129,8 @@ END_TEST
 
 START_TEST(test_daemon_hangs)
 {
-    struct command *run = rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
+    struct command *run =
+        rlock_start("run", "-t", "2", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
 
     command_expect(run, "up");
     rlockd_signal(scene.rlockd, SIGSTOP);
@@ -137,8 +141,8 @@ END_TEST
 
 START_TEST(test_daemon_is_told_to_stop)
 {
-    struct command *run =
-        rlock_start("run", "k", "sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done", NULL);
+    struct command *run = rlock_start("run", "k", "sh", "-c",
+                                      "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done", NULL);
 
     command_expect(run, "up");
     rlockd_signal(scene.rlockd, SIGTERM);

@@ -140,7 +140,9 @@ START_TEST(test_show)
     ck_assert(show_says(said, "state      free\n"));
     free(said);
     json = show_json("show", "disk");
-    ck_assert(member_is(json_object_get(json, "holder"), "note", "de\x1b" "frag\xe2\x80\xae"));
+    ck_assert(member_is(json_object_get(json, "holder"), "note",
+                        "de\x1b"
+                        "frag\xe2\x80\xae"));
     json_decref(json);
 }
 END_TEST

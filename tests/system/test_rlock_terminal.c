@@ -11,6 +11,7 @@
 #include "tests/lib/command.h"
 #include "tests/lib/scene.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -29,12 +30,12 @@ static struct command *terminal_shell(void)
 {
     const char *argv[] = {"bash", "--norc", "--noprofile", "--noediting", "-i", NULL};
     struct command *shell;
-    char directory[256];
+    char directory[PATH_MAX];
 
-    snprintf(directory, sizeof(directory), "%s", rlock_program());
+    ck_assert_ptr_nonnull(realpath(rlock_program(), directory));
     *strrchr(directory, '/') = '\0';
     setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);
-    setenv("RLOCK_DIRECTORY", realpath(directory, NULL), 1);
+    setenv("RLOCK_DIRECTORY", directory, 1);
     shell = command_start_on_terminal(argv);
     command_type(shell, "PS1='rea''dy> ' PATH=\"$RLOCK_DIRECTORY:$PATH\"\n");
     command_expect(shell, "ready> ");
@@ -256,7 +257,9 @@ START_TEST(test_window_size)
     struct winsize size = {.ws_row = 33, .ws_col = 99};
     struct command *shell = terminal_shell();
 
-    command_type(shell, "rlock run k bash -c 'trap \"stty size; exit\" WINCH; echo u\"\"p; while :; do sleep 0.01; done'\n");
+    command_type(
+        shell,
+        "rlock run k bash -c 'trap \"stty size; exit\" WINCH; echo u\"\"p; while :; do sleep 0.01; done'\n");
     command_expect(shell, "up\r\n");
     ck_assert_int_eq(ioctl(shell->out_fd, TIOCSWINSZ, &size), 0);
     command_expect(shell, "33 99\r\n");

@@ -15,7 +15,7 @@
 
 Suite *test_fuzz_suite(void);
 
-static const char *const fuzzers[] = {"lines", "resp", "config", "events"};
+static const char *const fuzzers[] = {"lines", "resp", "config", "events", "client"};
 
 START_TEST(the_corpus_passes)
 {

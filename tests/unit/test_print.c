@@ -128,6 +128,14 @@ START_TEST(foreign_text_becomes_ascii)
 }
 END_TEST
 
+START_TEST(utf8_is_what_is_not_replaced)
+{
+    bool is_utf8 = strstr(strings[_i].string, BAD) == NULL;
+
+    ck_assert_int_eq(print_is_utf8(strings[_i].bytes, strings[_i].len), is_utf8);
+}
+END_TEST
+
 /* Every pair of bytes is valid JSON when printed. */
 START_TEST(any_two_bytes)
 {
@@ -223,6 +231,7 @@ Suite *test_print_suite(void)
     tcase_add_test(tcase, ints_at_every_change_of_length);
     tcase_add_loop_test(tcase, strings_become_valid_json, 0, n_strings);
     tcase_add_loop_test(tcase, foreign_text_becomes_ascii, 0, n_strings);
+    tcase_add_loop_test(tcase, utf8_is_what_is_not_replaced, 0, n_strings);
     tcase_add_test(tcase, any_two_bytes);
     tcase_add_test(tcase, foreign_text_is_cut_to_64_bytes);
     tcase_add_test(tcase, foreign_text_is_cut_between_characters);

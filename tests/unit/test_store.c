@@ -117,7 +117,8 @@ START_TEST(test_no_second_sending_behind_a_release)
     ck_assert_int_eq(store_stage.commands[3].argc, 6); /* the release */
     ck_assert_uint_eq(store_stage_outcome(1)->op_id, 12);
     ck_assert_int_eq(store_stage_outcome(1)->answer, ANSWER_TRANSIENT);
-    ck_assert_str_eq(store_stage.seen[1].text, "Redis had lost the script, and the lock was given back since");
+    ck_assert_str_eq(store_stage.seen[1].text,
+                     "Redis had lost the script, and the lock was given back since");
     ck_assert_uint_eq(store_stage_outcome(2)->op_id, 13);
     ck_assert_int_eq(store_stage_outcome(2)->answer, ANSWER_OURS);
 }
@@ -166,7 +167,8 @@ START_TEST(test_burst_is_given_back)
     memset(key, 'k', sizeof(key) - 1);
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < N; i++) {
-        struct effect effect = {.kind = FX_QUERY, .query = {.peer_id = 7, .request_id = 1, .key = key, .key_len = 511}};
+        struct effect effect = {.kind = FX_QUERY,
+                                .query = {.peer_id = 7, .request_id = 1, .key = key, .key_len = 511}};
 
         store_carry_out(store_stage.store, &effect);
     }

@@ -68,15 +68,18 @@ static void PRINTF_LIKE(3, 4) config_fault(struct config_reading *reading, int l
     va_list args;
     int len;
 
-    if (reading->failed)
+    if (reading->failed) {
         return;
+    }
     reading->failed = true;
-    if (line > 0)
+    if (line > 0) {
         len = snprintf(reading->error, CONFIG_ERROR_CAP, "%s:%d: ", reading->path, line);
-    else
+    } else {
         len = snprintf(reading->error, CONFIG_ERROR_CAP, "%s: ", reading->path);
-    if (len < 0 || len >= CONFIG_ERROR_CAP)
+    }
+    if (len < 0 || len >= CONFIG_ERROR_CAP) {
         return; /* a path that long says it all */
+    }
     va_start(args, fmt);
     vsnprintf(reading->error + len, (size_t)(CONFIG_ERROR_CAP - len), fmt, args);
     va_end(args);
@@ -90,8 +93,9 @@ static int config_set(struct config_reading *reading, size_t i, const char *text
 static bool config_has_section(const char *section)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        if (strcmp(config_options[i].section, section) == 0)
+        if (strcmp(config_options[i].section, section) == 0) {
             return true;
+        }
     }
     return false;
 }
@@ -109,8 +113,9 @@ static int config_on_value(void *ctx, const char *section, const char *key, cons
         return 1;
     }
     while (i < N_OPTIONS &&
-           (strcmp(config_options[i].section, section) != 0 || strcmp(config_options[i].key, key) != 0))
+           (strcmp(config_options[i].section, section) != 0 || strcmp(config_options[i].key, key) != 0)) {
         i++;
+    }
     if (i == N_OPTIONS) {
         config_fault(reading, reading->line, "[%s] %s: there is no such option", section, shown_key);
         return 1;
@@ -134,16 +139,18 @@ static void config_check_section(struct config_reading *reading, const char *tex
     char name[TEXT_SAFE_CAP];
     const char *end = strchr(text, ']');
 
-    if (end == NULL)
+    if (end == NULL) {
         return; /* a fault of syntax, which libinih reports */
+    }
     text_safe(text + 1, (size_t)(end - text - 1), name);
     end += 1 + strspn(end + 1, " \t\r\v\f");
-    if (strcmp(name, "acl") == 0)
+    if (strcmp(name, "acl") == 0) {
         config_fault(reading, reading->line, "[acl]: access rules are not supported by this version");
-    else if (!config_has_section(name))
+    } else if (!config_has_section(name)) {
         config_fault(reading, reading->line, "[%s]: there is no such section", name);
-    else if (*end != '\0' && *end != ';' && *end != '#')
+    } else if (*end != '\0' && *end != ';' && *end != '#') {
         config_fault(reading, reading->line, "[%s]: must stand alone in its line", name);
+    }
 }
 
 /*
@@ -157,34 +164,41 @@ static char *config_read_line(char *room, int room_len, void *ctx)
     int len = 0, c;
     bool too_long = false, has_nul = false, any = false;
 
-    if (reading->failed)
+    if (reading->failed) {
         return NULL;
+    }
     while ((c = getc(reading->file)) != EOF) {
         any = true;
-        if (c == '\n')
+        if (c == '\n') {
             break;
-        if (len == 0 && isspace(c))
+        }
+        if (len == 0 && isspace(c)) {
             continue;
+        }
         has_nul = has_nul || c == '\0';
-        if (len < room_len - 2)
+        if (len < room_len - 2) {
             room[len++] = (char)c;
-        else
+        } else {
             too_long = true;
+        }
     }
-    if (!any)
+    if (!any) {
         return NULL;
+    }
     reading->line++;
     room[len] = '\0';
-    if (reading->line == 1 && strncmp(room, "\xef\xbb\xbf", 3) == 0)
+    if (reading->line == 1 && strncmp(room, "\xef\xbb\xbf", 3) == 0) {
         memmove(room, room + 3, (size_t)len - 2); /* the mark with which some editors begin a file */
-    if (room[0] == ';' || room[0] == '#')
+    }
+    if (room[0] == ';' || room[0] == '#') {
         room[0] = '\0';
-    else if (has_nul)
+    } else if (has_nul) {
         config_fault(reading, reading->line, "holds a NUL byte");
-    else if (too_long)
+    } else if (too_long) {
         config_fault(reading, reading->line, "is longer than %d bytes", room_len - 2);
-    else if (room[0] == '[')
+    } else if (room[0] == '[') {
         config_check_section(reading, room);
+    }
     return reading->failed ? NULL : room;
 }
 
@@ -281,8 +295,9 @@ int config_load(struct config **ret, const char *path, char ret_error[CONFIG_ERR
     struct config_reading reading = {.path = path != NULL ? path : CONFIG_PATH, .error = ret_error};
 
     reading.file = fopen(reading.path, "re");
-    if (reading.file == NULL && path == NULL && errno == ENOENT)
+    if (reading.file == NULL && path == NULL && errno == ENOENT) {
         reading.file = fopen("/dev/null", "re");
+    }
     if (reading.file == NULL) {
         config_fault(&reading, 0, "cannot be opened: %s", strerror(errno));
         return CONFIG_E_BAD;
@@ -294,8 +309,9 @@ int config_load(struct config **ret, const char *path, char ret_error[CONFIG_ERR
         (void)r;
     }
     config_parse(&reading);
-    if (!reading.failed)
+    if (!reading.failed) {
         config_check(&reading);
+    }
     fclose(reading.file);
     if (reading.failed) {
         config_free(reading.config);
@@ -307,8 +323,9 @@ int config_load(struct config **ret, const char *path, char ret_error[CONFIG_ERR
 
 struct config *config_free(struct config *config)
 {
-    if (config == NULL)
+    if (config == NULL) {
         return NULL;
+    }
     secret_free(config->redis_password);
     free(config->listen_socket);
     secret_free(config->redis_url); /* a password may still be in it, if loading failed half-way */

@@ -113,8 +113,9 @@ static int64_t daemon_connections_max(const struct config *config)
     int r = getrlimit(RLIMIT_NOFILE, &limit);
     assert(r == 0);
     rlim_t needed = (rlim_t)wanted * DAEMON_FDS_PER_PEER + DAEMON_FDS_OWN;
-    if (needed <= limit.rlim_cur)
+    if (needed <= limit.rlim_cur) {
         return wanted;
+    }
     rlim_t spare = limit.rlim_cur > DAEMON_FDS_OWN ? limit.rlim_cur - DAEMON_FDS_OWN : 0;
     int64_t served = spare >= DAEMON_FDS_PER_PEER ? (int64_t)(spare / DAEMON_FDS_PER_PEER) : 1;
     log_warning("[limits] connections: %" PRId64 " need %ju descriptors, and %ju are allowed "
@@ -155,11 +156,13 @@ static void daemon_on_peers_closed(void *ctx)
 /* Closes all handles; uv_run() returns when they are. */
 static void daemon_finish(struct daemon *daemon)
 {
-    if (daemon->is_finished)
+    if (daemon->is_finished) {
         return;
+    }
     daemon->is_finished = true;
-    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
+    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++) {
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    }
     uv_close((uv_handle_t *)&daemon->stop_timer, NULL);
     uv_close((uv_handle_t *)&daemon->watchdog_timer, NULL);
     peers_close(&daemon->peers, daemon_on_peers_closed, daemon);
@@ -189,40 +192,46 @@ static void daemon_stop(struct daemon *daemon)
 static void daemon_post(void *ctx, const struct event *event)
 {
     struct daemon *daemon = ctx;
-    if (!daemon->is_finished)
+    if (!daemon->is_finished) {
         engine_post(daemon->engine, event);
+    }
 }
 
 static void daemon_to_store(void *ctx, const struct effect *effect)
 {
     struct daemon *daemon = ctx;
-    if (!daemon->is_finished)
+    if (!daemon->is_finished) {
         store_carry_out(daemon->store, effect);
+    }
 }
 
 static void daemon_flush(void *ctx)
 {
     struct daemon *daemon = ctx;
-    if (daemon->is_finished)
+    if (daemon->is_finished) {
         return;
+    }
     link_flush(daemon->link);
     conn_set_flush(&daemon->peers.conns);
-    if (daemon->is_stopping && broker_is_idle(daemon->broker))
+    if (daemon->is_stopping && broker_is_idle(daemon->broker)) {
         daemon_finish(daemon);
+    }
 }
 
 static void daemon_on_link_state(void *ctx, int link_state, const char *text)
 {
     struct daemon *daemon = ctx;
     store_on_link_state(daemon->store, link_state, text);
-    if (daemon->is_stopping)
+    if (daemon->is_stopping) {
         return;
-    if (link_state == LINK_STATE_UP)
+    }
+    if (link_state == LINK_STATE_UP) {
         notify_status("serving, Redis is up");
-    else if (link_state == LINK_STATE_DOWN)
+    } else if (link_state == LINK_STATE_DOWN) {
         notify_status("Redis is down: %s", text);
-    else
+    } else {
         notify_status("connecting to Redis");
+    }
 }
 
 static void daemon_on_connection(void *ctx, uv_stream_t *server)
@@ -248,32 +257,39 @@ static bool daemon_same_server(const struct config *a, const struct config *b)
 static void daemon_warn_fixed(const struct config *first, const struct config *new)
 {
     if (daemon_differs(first->listen_socket, new->listen_socket) || first->listen_mode != new->listen_mode ||
-        first->listen_group != new->listen_group || first->listen_backlog != new->listen_backlog)
+        first->listen_group != new->listen_group || first->listen_backlog != new->listen_backlog) {
         log_warning("reload: [listen] changes take effect at the next start");
-    if (daemon_differs(first->lease_prefix, new->lease_prefix))
+    }
+    if (daemon_differs(first->lease_prefix, new->lease_prefix)) {
         log_warning("reload: [lease] prefix changes take effect at the next start");
-    if (!daemon_same_server(first, new))
+    }
+    if (!daemon_same_server(first, new)) {
         log_warning("reload: [redis] names another server: this section takes effect at the next start");
+    }
 }
 
 /* What does not change at once. */
 static void daemon_note_later(const struct config *old, const struct config *new)
 {
-    if (old->redis_strict != new->redis_strict)
+    if (old->redis_strict != new->redis_strict) {
         log_notice("reload: [redis] strict: from the next connection to Redis on");
+    }
     if (daemon_differs(old->redis_username, new->redis_username) ||
-        daemon_differs(old->redis_password, new->redis_password))
+        daemon_differs(old->redis_password, new->redis_password)) {
         log_notice("reload: [redis] username and password: from the next connection to Redis on");
-    if (old->limit_line != new->limit_line)
+    }
+    if (old->limit_line != new->limit_line) {
         log_notice("reload: [limits] line: for new connections");
+    }
 }
 
 /* The locks that are held lie in the server of the start: the link never goes to another, and a section
  * that names one, with timeouts and a password for it, does not concern this link at all. */
 static void daemon_reload_link(struct daemon *daemon)
 {
-    if (!daemon_same_server(daemon->first, daemon->config))
+    if (!daemon_same_server(daemon->first, daemon->config)) {
         return;
+    }
     struct link_config link_config = daemon_link_config(daemon);
     link_reconfigure(daemon->link, &link_config);
 }
@@ -306,10 +322,11 @@ static void daemon_reload(struct daemon *daemon)
 static void daemon_on_signal(uv_signal_t *handle, int signal)
 {
     struct daemon *daemon = handle->data;
-    if (signal != SIGHUP)
+    if (signal != SIGHUP) {
         daemon_stop(daemon);
-    else if (!daemon->is_stopping)
+    } else if (!daemon->is_stopping) {
         daemon_reload(daemon);
+    }
 }
 
 static void daemon_on_watchdog(uv_timer_t *timer)
@@ -330,8 +347,9 @@ static void daemon_watch(struct daemon *daemon)
     daemon->stop_timer.data = daemon;
     uv_timer_init(&daemon->loop, &daemon->watchdog_timer);
     uint64_t interval_ms = (uint64_t)notify_watchdog_interval_ms();
-    if (interval_ms > 0)
+    if (interval_ms > 0) {
         uv_timer_start(&daemon->watchdog_timer, daemon_on_watchdog, interval_ms, interval_ms);
+    }
 }
 
 /* --- the way up ------------------------------------------------------------------------------------ */
@@ -379,8 +397,9 @@ static int daemon_open_redis(struct daemon *daemon)
     struct link_config link_config = daemon_link_config(daemon);
     struct link_sinks link_sinks = {.on_state = daemon_on_link_state, .ctx = daemon};
     int r = link_open(&daemon->link, &daemon->loop, &link_config, &link_sinks, &daemon->stats);
-    if (r == 0)
+    if (r == 0) {
         store_use_link(daemon->store, daemon->link, daemon->scripts);
+    }
     return r;
 }
 
@@ -406,8 +425,9 @@ static int daemon_open_listener(struct daemon *daemon)
     char error[LISTENER_ERROR_CAP];
     int r = listener_open(&daemon->listener, &daemon->loop, &listener_config, daemon_on_connection,
                           &daemon->peers, error);
-    if (r < 0)
+    if (r < 0) {
         log_error("%s", error);
+    }
     return r;
 }
 
@@ -419,10 +439,12 @@ static int daemon_open(struct daemon *daemon)
     daemon_open_peers(daemon);
     daemon_watch(daemon);
     int r = daemon_open_engine(daemon);
-    if (r == 0)
+    if (r == 0) {
         r = daemon_open_redis(daemon);
-    if (r == 0)
+    }
+    if (r == 0) {
         return daemon_open_listener(daemon);
+    }
     log_error("cannot start: %s", uv_strerror(r));
     return r;
 }
@@ -444,8 +466,9 @@ int daemon_run(const struct config *config, const char *config_path)
     log_setup((enum log_level)config->log_level, config->log_with_priority);
     daemon->connections_max = daemon_connections_max(config);
     int r = uv_loop_init(&daemon->loop);
-    if (r < 0 || daemon_open(daemon) < 0)
+    if (r < 0 || daemon_open(daemon) < 0) {
         return 1; /* the process ends: what was opened goes with it */
+    }
     log_notice("rlockd " RLOCKD_VERSION " serves %s", config->listen_socket);
     notify_ready();
 

@@ -77,11 +77,13 @@ static struct engine_block *engine_new_block(struct engine_inbox *inbox, size_t 
 static const char *engine_keep(struct engine *engine, const char *text, size_t len)
 {
     struct engine_inbox *inbox = engine->filling;
-    if (text == NULL)
+    if (text == NULL) {
         return NULL;
+    }
     struct engine_block *block = inbox->blocks;
-    if (block == NULL || block->len - block->used <= len)
+    if (block == NULL || block->len - block->used <= len) {
         block = engine_new_block(inbox, len < ENGINE_BLOCK_LEN ? ENGINE_BLOCK_LEN : len + 1);
+    }
     char *copy = block->bytes + block->used;
     memcpy(copy, text, len);
     copy[len] = '\0';
@@ -156,8 +158,9 @@ static void engine_empty_inbox(struct engine_inbox *inbox)
         inbox->blocks = block->next;
         free(block);
     }
-    if (inbox->blocks != NULL)
+    if (inbox->blocks != NULL) {
         inbox->blocks->used = 0;
+    }
     if (inbox->cap > ENGINE_EVENTS_KEPT) {
         free(inbox->events);
         inbox->events = NULL;
@@ -179,18 +182,20 @@ static void engine_step(struct engine *engine, const struct event *event)
     const struct effects *effects = broker_step(engine->broker, event);
     for (size_t i = 0; i < effects->len; i++) {
         const struct effect *effect = &effects->list[i];
-        if (effect->kind <= FX_FORCE)
+        if (effect->kind <= FX_FORCE) {
             engine->sinks.to_store(engine->sinks.store_ctx, effect);
-        else
+        } else {
             engine->sinks.to_peer(engine->sinks.peer_ctx, effect);
+        }
     }
 }
 
 static void engine_set_timer(struct engine *engine)
 {
     int64_t at_ms = broker_deadline(engine->broker);
-    if (at_ms >= engine->timer_at_ms)
+    if (at_ms >= engine->timer_at_ms) {
         return;
+    }
     engine->timer_at_ms = at_ms;
     struct itimerspec spec = {
         .it_value.tv_sec = at_ms / 1000,
@@ -221,15 +226,17 @@ static void engine_on_more(uv_idle_t *idle)
 static void engine_drain(struct engine *engine)
 {
     int64_t now_ms = clock_now_ms();
-    if (broker_deadline(engine->broker) <= now_ms)
+    if (broker_deadline(engine->broker) <= now_ms) {
         engine_step(engine, &(struct event){.kind = EV_TIME, .now_ms = now_ms});
+    }
     engine_drain_inbox(engine);
     engine->sinks.flush(engine->sinks.flush_ctx);
     engine_set_timer(engine);
-    if (engine->filling->len > 0)
+    if (engine->filling->len > 0) {
         uv_idle_start(&engine->more, engine_on_more);
-    else
+    } else {
         uv_idle_stop(&engine->more);
+    }
 }
 
 static void engine_on_prepare(uv_prepare_t *prepare)
@@ -249,8 +256,9 @@ static void engine_on_timer(uv_poll_t *poll, int status, int events)
     uint64_t n_expired;
     (void)status;
     (void)events;
-    if (read(engine->timer_fd, &n_expired, sizeof(n_expired)) > 0)
+    if (read(engine->timer_fd, &n_expired, sizeof(n_expired)) > 0) {
         engine->timer_at_ms = DEADLINE_NEVER;
+    }
 }
 
 /* --- opening and closing --------------------------------------------------------------------------- */
@@ -258,8 +266,9 @@ static void engine_on_timer(uv_poll_t *poll, int status, int events)
 static void engine_on_closed(uv_handle_t *handle)
 {
     struct engine *engine = handle->data;
-    if (--engine->n_handles > 0)
+    if (--engine->n_handles > 0) {
         return;
+    }
     close(engine->timer_fd);
     engine_free_inbox(&engine->inboxes[0]);
     engine_free_inbox(&engine->inboxes[1]);
@@ -269,8 +278,9 @@ static void engine_on_closed(uv_handle_t *handle)
 int engine_open(struct engine **ret, uv_loop_t *loop, struct broker *broker, const struct engine_sinks *sinks)
 {
     int timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer_fd < 0)
+    if (timer_fd < 0) {
         return -errno;
+    }
     struct engine *engine = alloc_zeroed(1, sizeof(*engine));
     engine->loop = loop;
     engine->broker = broker;

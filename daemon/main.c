@@ -42,8 +42,9 @@ static void main_open_standard_fds(void)
 
     do {
         fd = open("/dev/null", O_RDWR);
-        if (fd < 0)
+        if (fd < 0) {
             abort(); /* there is nowhere to say why */
+        }
     } while (fd <= STDERR_FILENO);
     close(fd);
 }
@@ -61,11 +62,13 @@ static void main_raise_file_limit(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) {
         return;
+    }
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
         log_warning("cannot raise the number of open files: %s", strerror(errno));
+    }
 }
 
 struct main_options {
@@ -134,19 +137,23 @@ int main(int argc, char **argv)
     main_ignore_sigpipe();
     main_open_standard_fds();
     int status = main_parse(argc, argv, &options);
-    if (status >= 0)
+    if (status >= 0) {
         return status;
-    if (options.is_test)
+    }
+    if (options.is_test) {
         return main_test_config(options.config_path);
+    }
     if (config_load(&config, options.config_path, error) != 0) {
         log_error("%s", error);
         return EX_CONFIG;
     }
     log_setup((enum log_level)config->log_level, config->log_with_priority);
-    if (options.config_path == NULL && access(CONFIG_PATH, F_OK) != 0)
+    if (options.config_path == NULL && access(CONFIG_PATH, F_OK) != 0) {
         log_info("there is no " CONFIG_PATH "; all options have their defaults");
-    if (geteuid() == 0)
+    }
+    if (geteuid() == 0) {
         log_warning("running as root; a user of its own is enough");
+    }
     main_raise_file_limit();
     status = daemon_run(config, options.config_path);
     config_free(config);

@@ -27,14 +27,17 @@ static void notify_send(const char *text)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = path != NULL ? strlen(path) : 0;
 
-    if (len < 2 || len >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+    if (len < 2 || len >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@')) {
         return;
+    }
     memcpy(address.sun_path, path, len);
-    if (path[0] == '@')
+    if (path[0] == '@') {
         address.sun_path[0] = '\0'; /* an address without a file */
+    }
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return;
+    }
     (void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address,
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)); /* what cannot be sent is lost */
     close(fd);
@@ -72,8 +75,9 @@ int64_t notify_watchdog_interval_ms(void)
 {
     uint64_t usec;
 
-    if (sd_watchdog_enabled(/* unset_environment= */ 0, &usec) <= 0)
+    if (sd_watchdog_enabled(/* unset_environment= */ 0, &usec) <= 0) {
         return 0;
+    }
     int64_t interval_ms = (int64_t)(usec / 2000);
     return interval_ms > 0 ? interval_ms : 1;
 }

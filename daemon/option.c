@@ -103,11 +103,13 @@ static int option_set_text(const struct option *option, const char *text, char *
 {
     size_t len = strlen(text);
 
-    if (len < (size_t)option->min || len > (size_t)option->max)
+    if (len < (size_t)option->min || len > (size_t)option->max) {
         return OPTION_E_VALUE;
+    }
     for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
             return OPTION_E_VALUE;
+        }
     }
     free(*field);
     *field = len == 0 && option->kind == OPTION_TEXT_OR_NONE ? NULL : alloc_copy(text, len);
@@ -121,8 +123,9 @@ static int option_set_group(const char *text, gid_t *field)
         return 0;
     }
     const struct group *group = getgrnam(text);
-    if (group == NULL)
+    if (group == NULL) {
         return OPTION_E_VALUE;
+    }
     *field = group->gr_gid;
     return 0;
 }
@@ -131,16 +134,18 @@ static int option_set_url(const struct option *option, const char *text, char **
 {
     struct url url;
 
-    if (url_parse(text, &url) != 0)
+    if (url_parse(text, &url) != 0) {
         return OPTION_E_VALUE;
+    }
     url_deinit(&url);
     return option_set_text(option, text, field);
 }
 
 static int option_set_yes_no(const char *text, bool *field)
 {
-    if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+    if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
         return OPTION_E_VALUE;
+    }
     *field = text[0] == 'y';
     return 0;
 }
@@ -163,8 +168,9 @@ static int option_set_level(const char *text, int64_t *field)
 
 static int option_set_target(const char *text, bool *field)
 {
-    if (strcmp(text, "journal") != 0 && strcmp(text, "stderr") != 0)
+    if (strcmp(text, "journal") != 0 && strcmp(text, "stderr") != 0) {
         return OPTION_E_VALUE;
+    }
     *field = text[0] == 'j' || option_stderr_is_journal();
     return 0;
 }
@@ -178,8 +184,9 @@ static int option_set_number(const struct option *option, const char *text, int6
         *field = OPTION_ENDLESS;
         return 0;
     }
-    if (number->parse(text, &value) != 0 || value < option->min || value > option->max)
+    if (number->parse(text, &value) != 0 || value < option->min || value > option->max) {
         return OPTION_E_VALUE;
+    }
     *field = value;
     return 0;
 }

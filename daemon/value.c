@@ -30,11 +30,13 @@ static int value_parse_digits(const char *text, int base, int64_t *ret, const ch
     const char *at = text;
 
     for (; *at >= '0' && *at < '0' + base; at++) {
-        if (__builtin_mul_overflow(sum, base, &sum) || __builtin_add_overflow(sum, *at - '0', &sum))
+        if (__builtin_mul_overflow(sum, base, &sum) || __builtin_add_overflow(sum, *at - '0', &sum)) {
             return VALUE_E_BAD;
+        }
     }
-    if (at == text)
+    if (at == text) {
         return VALUE_E_BAD;
+    }
     *ret = sum;
     *ret_end = at;
     return 0;
@@ -45,8 +47,9 @@ static int value_parse_whole(const char *text, int base, int64_t *ret)
     int64_t sum;
     const char *end;
 
-    if (value_parse_digits(text, base, &sum, &end) != 0 || *end != '\0')
+    if (value_parse_digits(text, base, &sum, &end) != 0 || *end != '\0') {
         return VALUE_E_BAD;
+    }
     *ret = sum;
     return 0;
 }
@@ -56,17 +59,20 @@ static int value_parse_with_unit(const char *text, const struct value_unit *unit
     int64_t sum;
     const char *end;
 
-    if (value_parse_digits(text, 10, &sum, &end) != 0)
+    if (value_parse_digits(text, 10, &sum, &end) != 0) {
         return VALUE_E_BAD;
+    }
     if (sum == 0 && *end == '\0') {
         *ret = 0;
         return 0;
     }
     for (; units->name != NULL; units++) {
-        if (strcmp(end, units->name) != 0)
+        if (strcmp(end, units->name) != 0) {
             continue;
-        if (__builtin_mul_overflow(sum, units->factor, &sum))
+        }
+        if (__builtin_mul_overflow(sum, units->factor, &sum)) {
             return VALUE_E_BAD;
+        }
         *ret = sum;
         return 0;
     }
@@ -98,17 +104,21 @@ int value_parse_percent(const char *text, int64_t *ret_per_10k)
     int64_t whole, hundredths = 0;
     const char *end;
 
-    if (value_parse_digits(text, 10, &whole, &end) != 0 || whole > 100)
+    if (value_parse_digits(text, 10, &whole, &end) != 0 || whole > 100) {
         return VALUE_E_BAD;
+    }
     if (*end == '.') {
         const char *point = end;
-        if (value_parse_digits(point + 1, 10, &hundredths, &end) != 0 || end - point > 3)
+        if (value_parse_digits(point + 1, 10, &hundredths, &end) != 0 || end - point > 3) {
             return VALUE_E_BAD;
-        if (end - point == 2)
+        }
+        if (end - point == 2) {
             hundredths *= 10; /* 0.5% is 0.50% */
+        }
     }
-    if (strcmp(end, "%") != 0)
+    if (strcmp(end, "%") != 0) {
         return VALUE_E_BAD;
+    }
     *ret_per_10k = whole * 100 + hundredths;
     return 0;
 }
@@ -119,13 +129,15 @@ static const char *value_format_with_unit(int64_t value, const struct value_unit
 
     assert(value >= 0);
     for (; value != 0 && units->name != NULL; units++) {
-        if (value % units->factor == 0)
+        if (value % units->factor == 0) {
             best = units;
+        }
     }
-    if (best == NULL)
+    if (best == NULL) {
         snprintf(ret, VALUE_CAP, "%" PRId64, value);
-    else
+    } else {
         snprintf(ret, VALUE_CAP, "%" PRId64 "%s", value / best->factor, best->name);
+    }
     return ret;
 }
 
@@ -144,11 +156,12 @@ const char *value_format_percent(int64_t per_10k, char ret[VALUE_CAP])
     assert(per_10k >= 0);
     int64_t whole = per_10k / 100, hundredths = per_10k % 100;
 
-    if (hundredths == 0)
+    if (hundredths == 0) {
         snprintf(ret, VALUE_CAP, "%" PRId64 "%%", whole);
-    else if (hundredths % 10 == 0)
+    } else if (hundredths % 10 == 0) {
         snprintf(ret, VALUE_CAP, "%" PRId64 ".%" PRId64 "%%", whole, hundredths / 10);
-    else
+    } else {
         snprintf(ret, VALUE_CAP, "%" PRId64 ".%02" PRId64 "%%", whole, hundredths);
+    }
     return ret;
 }

@@ -21,12 +21,13 @@ static void admin_say(const struct rlock_info *before, bool is_done)
     char text[TEXT_HOLDER_CAP], key[TEXT_HOLDER_CAP];
     snprintf(key, sizeof(key), "%s", before->key);
     text_clean(key);
-    if (!is_done)
+    if (!is_done) {
         printf("%s: nobody held it\n", key);
-    else if (before->holder != NULL)
+    } else if (before->holder != NULL) {
         printf("%s: taken from %s\n", key, text_holder(before->holder, text));
-    else
+    } else {
         printf("%s: deleted in Redis; whoever held it finds out at the next renewal\n", key);
+    }
 }
 
 int admin_force_unlock(const struct args *args)
@@ -35,13 +36,16 @@ int admin_force_unlock(const struct args *args)
     struct rlock_list *before = NULL;
     char *result = NULL;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
-    if (args->is_json)
+    }
+    if (args->is_json) {
         return reach_close(client, reach_print(client, "force_unlock", args->operand));
+    }
     int code = rlock_inspect(client, args->operand, REACH_MS_MAX, &before);
-    if (code == 0)
+    if (code == 0) {
         code = reach_ask(client, "force_unlock", args->operand, &result);
+    }
     if (code == 0 || code == RLOCK_E_NOT_HELD) {
         admin_say(&before->locks[0], code == 0);
         code = 0; /* nobody holds it, which is what was wanted */
@@ -56,8 +60,9 @@ int admin_call(const struct args *args)
     struct rlock_client *client;
     char *result;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     int code = rlock_call(client, args->operand, args->rest[0], RLOCK_FOREVER, &result);
     if (code == 0) {
         puts(result);

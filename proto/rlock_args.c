@@ -72,8 +72,9 @@ static bool args_parse_seconds(const char *text, int64_t *ret_ms)
     for (; *text >= '0' && *text <= '9'; text++) {
         s = s * 10 + (*text - '0');
         has_digit = true;
-        if (s > s_max)
+        if (s > s_max) {
             return false;
+        }
     }
     if (*text == '.') {
         for (text++; *text >= '0' && *text <= '9'; text++) {
@@ -83,8 +84,9 @@ static bool args_parse_seconds(const char *text, int64_t *ret_ms)
             weight /= 10;
         }
     }
-    if (*text != '\0' || !has_digit)
+    if (*text != '\0' || !has_digit) {
         return false;
+    }
     *ret_ms = s * 1000 + ms + is_finer;
     return true;
 }
@@ -93,8 +95,9 @@ static bool args_parse_status(const char *text, int *ret)
 {
     char *end;
     long status = strtol(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || status > 255)
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || status > 255) {
         return false;
+    }
     *ret = (int)status;
     return true;
 }
@@ -108,10 +111,12 @@ static bool args_take_value(struct args *args, int option, const char *value)
             args->wait_ms = RLOCK_UNBOUNDED;
             return true;
         }
-        if (!args_parse_seconds(value, &args->wait_ms))
+        if (!args_parse_seconds(value, &args->wait_ms)) {
             return false;
-        if (args->wait_ms == 0)
+        }
+        if (args->wait_ms == 0) {
             args->wait_ms = RLOCK_ZERO;
+        }
         return true;
     case 't':
         return args_parse_seconds(value, &args->ttl_ms) && args->ttl_ms > 0;
@@ -164,8 +169,9 @@ int args_parse(enum args_shape shape, int argc, char **argv, struct args *ret)
     const char *command = argv[0];
     *ret = (struct args){.kill_after_ms = ARGS_KILL_AFTER_MS, .conflict_status = 1};
     int status = args_parse_options(rule, argc, argv, ret);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     int n = argc - optind;
     if (n > 0) {
         ret->operand = argv[optind];

@@ -33,8 +33,9 @@ static _Noreturn void child_become(char **argv, const struct signals *signals, p
 {
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
+    if (getppid() != parent) {
         _exit(128 + SIGTERM); /* it died before we asked to be told */
+    }
     signals_restore(signals);
     execvp(argv[0], argv);
     bool is_missing = errno == ENOENT || errno == ENOTDIR;
@@ -54,13 +55,15 @@ bool child_spawn(struct child *child, char **argv, const struct signals *signals
 {
     pid_t parent = getpid();
     *child = (struct child){.tty_fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)};
-    if (!child_set_environment(key, fence))
+    if (!child_set_environment(key, fence)) {
         return false;
+    }
     /* Half the cost of fork() and exec. This process goes on when the child has executed, hence when it has its
      * process group; there is no signal handler that could run in both. */
     pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
-    if (pid == 0)
+    if (pid == 0) {
         child_become(argv, signals, parent); /* NOLINT(clang-analyzer-unix.Vfork) */
+    }
     child->pid = pid;
     return child->pid > 0;
 }
@@ -86,8 +89,9 @@ enum child_state child_look(struct child *child)
 void child_signal(const struct child *child, int signo)
 {
     (void)kill(-child->pid, signo);
-    if (signo == SIGTERM || signo == SIGHUP)
+    if (signo == SIGTERM || signo == SIGHUP) {
         (void)kill(-child->pid, SIGCONT);
+    }
 }
 
 void child_terminate(const struct child *child)
@@ -107,8 +111,9 @@ bool child_has_group(const struct child *child)
 
 static void child_take_terminal_back(struct child *child)
 {
-    if (child->is_lent)
+    if (child->is_lent) {
         (void)tcsetpgrp(child->tty_fd, getpgrp()); /* fails if the terminal has gone */
+    }
     child->is_lent = false;
 }
 
@@ -126,10 +131,12 @@ static bool child_lend_terminal(struct child *child)
 bool child_settle_stop(struct child *child)
 {
     int signo = child->stop_signo;
-    if (child->tty_fd < 0)
+    if (child->tty_fd < 0) {
         return false; /* no terminal, no job control: somebody wants it stopped */
-    if ((signo == SIGTTIN || signo == SIGTTOU) && child_lend_terminal(child))
+    }
+    if ((signo == SIGTTIN || signo == SIGTTOU) && child_lend_terminal(child)) {
         return true;
+    }
     child_take_terminal_back(child);
     /* Where no shell controls jobs, the kernel ignores this; then the command is not to stay stopped either,
      * as it would not without us. By SIGSTOP somebody has stopped it on purpose. */
@@ -140,8 +147,9 @@ bool child_settle_stop(struct child *child)
 void child_close(struct child *child)
 {
     child_take_terminal_back(child);
-    if (child->tty_fd >= 0)
+    if (child->tty_fd >= 0) {
         close(child->tty_fd);
+    }
     child->tty_fd = -1;
 }
 

@@ -31,8 +31,9 @@ static bool hold_has_signal(struct session *session)
 {
     int signo;
     while ((signo = signals_next(&session->signals)) != 0) {
-        if (signo != SIGCHLD)
+        if (signo != SIGCHLD) {
             return true;
+        }
     }
     return false;
 }
@@ -47,15 +48,17 @@ static int hold_until_end(struct session *session)
             text_warn("the daemon has gone: %s is lost", session->args->operand);
             return EX_TEMPFAIL;
         }
-        if (session->state == SESSION_HELD && session_now_ms() >= session->valid_until_ms)
+        if (session->state == SESSION_HELD && session_now_ms() >= session->valid_until_ms) {
             session_ask(session, HOLD_PATIENCE_MS);
+        }
         if (session->state == SESSION_HELD && session_now_ms() >= session->valid_until_ms) {
             text_warn("lost %s: the daemon does not answer", session->args->operand);
             return EX_TEMPFAIL;
         }
         if (session->state == SESSION_HELD &&
-            (hold_has_signal(session) || (input.revents != 0 && !hold_read_stdin())))
+            (hold_has_signal(session) || (input.revents != 0 && !hold_read_stdin()))) {
             return 0;
+        }
     }
     return EX_TEMPFAIL;
 }
@@ -71,8 +74,9 @@ int hold_command(const struct args *args)
         } else {
             status = hold_until_end(&session);
         }
-        if (session_give_back(&session) != 0)
+        if (session_give_back(&session) != 0) {
             status = EX_TEMPFAIL;
+        }
     }
     session_close(&session);
     return status;

@@ -30,11 +30,13 @@ int reach_close(struct rlock_client *client, int code)
 
 int reach_ask(struct rlock_client *client, const char *method, const char *key, char **ret_result)
 {
-    if (key == NULL)
+    if (key == NULL) {
         return rlock_call(client, method, NULL, REACH_MS_MAX, ret_result);
+    }
     json_t *params = json_pack("{s:s}", "key", key);
-    if (params == NULL)
+    if (params == NULL) {
         return -EINVAL; /* the key is not UTF-8 */
+    }
     char *text = json_dumps(params, JSON_COMPACT);
     int code = rlock_call(client, method, text, REACH_MS_MAX, ret_result);
     free(text);

@@ -44,8 +44,9 @@ static int64_t run_earlier_ms(int64_t a_ms, int64_t b_ms)
 
 static int64_t run_term_at_ms(const struct session *session)
 {
-    if (session->state == SESSION_LOST)
+    if (session->state == SESSION_LOST) {
         return session->lost_at_ms;
+    }
     return session->valid_until_ms - session->grant.ttl_ms * RUN_TERM_LEAD_PERCENT / 100;
 }
 
@@ -59,8 +60,9 @@ static int64_t run_kill_lead_ms(const struct session *session)
 static int64_t run_kill_at_ms(const struct session *session)
 {
     int64_t sure_at_ms = session->valid_until_ms - run_kill_lead_ms(session);
-    if (session->state != SESSION_LOST)
+    if (session->state != SESSION_LOST) {
         return sure_at_ms;
+    }
     int64_t grace_at_ms = session->lost_at_ms + session->args->kill_after_ms;
     /* A lease that others may have already cannot be outrun; one that is about to run out can. */
     return session->is_lost_early ? grace_at_ms : run_earlier_ms(grace_at_ms, sure_at_ms);
@@ -68,8 +70,9 @@ static int64_t run_kill_at_ms(const struct session *session)
 
 static int64_t run_act_at_ms(const struct run *run)
 {
-    if (run->is_killed || (run->is_ended && !run->is_terminated))
+    if (run->is_killed || (run->is_ended && !run->is_terminated)) {
         return INT64_MAX;
+    }
     return run->is_terminated ? run_kill_at_ms(&run->session) : run_term_at_ms(&run->session);
 }
 
@@ -78,12 +81,14 @@ static void run_settle(struct run *run)
 {
     struct session *session = &run->session;
     const char *key = session->args->operand;
-    if (session_now_ms() < run_act_at_ms(run))
+    if (session_now_ms() < run_act_at_ms(run)) {
         return;
+    }
     session_ask(session, run_kill_lead_ms(session) / 2);
     int64_t now_ms = session_now_ms();
-    if (now_ms < run_act_at_ms(run))
+    if (now_ms < run_act_at_ms(run)) {
         return;
+    }
     if (now_ms >= run_kill_at_ms(session)) {
         child_signal(&run->child, SIGKILL);
         text_warn("killed the command, which had not ended in time for %s", key);
@@ -112,15 +117,17 @@ static int64_t run_wake_at_ms(const struct run *run)
 
 static void run_look_at_child(struct run *run)
 {
-    if (run->is_ended)
+    if (run->is_ended) {
         return;
+    }
     switch (child_look(&run->child)) {
     case CHILD_ENDED:
         run->is_ended = true;
         break;
     case CHILD_STOPPED:
-        if (child_settle_stop(&run->child))
+        if (child_settle_stop(&run->child)) {
             run->must_continue = true;
+        }
         break;
     case CHILD_RUNS:
         break;
@@ -131,12 +138,13 @@ static void run_take_signals(struct run *run)
 {
     int signo;
     while ((signo = signals_next(&run->session.signals)) != 0) {
-        if (signo == SIGCHLD)
+        if (signo == SIGCHLD) {
             run_look_at_child(run);
-        else if (signo == SIGCONT)
+        } else if (signo == SIGCONT) {
             run->must_continue = true;
-        else
+        } else {
             child_signal(&run->child, signo);
+        }
     }
 }
 
@@ -159,12 +167,14 @@ static int run_child(struct run *run)
     }
     while (!run_is_over(run)) {
         session_turn(session, run_wake_at_ms(run), NULL);
-        if (was_connected && !session->is_connected)
+        if (was_connected && !session->is_connected) {
             text_warn("the daemon has gone: %s is at risk", session->args->operand);
+        }
         was_connected = session->is_connected;
         run_take_signals(run);
-        if (run->must_continue)
+        if (run->must_continue) {
             run_continue(run);
+        }
         run_settle(run);
     }
     child_close(&run->child);
@@ -180,8 +190,9 @@ int run_command(const struct args *args)
         /* What was not renewed in time will not be released in time either: closing is enough, and the daemon
          * does what it can. */
         bool is_hopeless = run.is_terminated && run.session.state == SESSION_HELD;
-        if (!is_hopeless && session_give_back(&run.session) != 0)
+        if (!is_hopeless && session_give_back(&run.session) != 0) {
             status = EX_TEMPFAIL;
+        }
     }
     session_close(&run.session);
     return status;

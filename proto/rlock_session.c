@@ -52,15 +52,17 @@ static void session_on_look(struct session *session, const struct rlock_event *e
 {
     struct look look = {.holder = "and Redis cannot be asked who holds it", .remaining_ms = -1};
     int64_t asked_at_ms = session->look_at_ms;
-    if (event->result != NULL)
+    if (event->result != NULL) {
         look = look_parse(event->result);
+    }
     session->look_id = 0;
     session->looked_at_ms = asked_at_ms;
     if (session->state == SESSION_HELD) {
         session->look_at_ms = asked_at_ms + session->grant.ttl_ms / SESSION_LOOKS_PER_TTL;
-        if (look.fence == session->grant.fence && look.remaining_ms >= 0)
+        if (look.fence == session->grant.fence && look.remaining_ms >= 0) {
             session->valid_until_ms =
                 session_later_ms(session->valid_until_ms, asked_at_ms + look.remaining_ms);
+        }
         return;
     }
     session->look_at_ms = now_ms + SESSION_PROGRESS_MS;
@@ -73,8 +75,9 @@ static void session_on_look(struct session *session, const struct rlock_event *e
 
 static void session_on_lost(struct session *session, const struct rlock_event *event, int64_t now_ms)
 {
-    if (strcmp(event->reason, "disconnected") == 0)
+    if (strcmp(event->reason, "disconnected") == 0) {
         return; /* session_on_event() hears of it once more, with the reason */
+    }
     text_warn("lost %s: %s", session->args->operand, event->message);
     session->lost_at_ms = now_ms;
     session->is_lost_early = strcmp(event->reason, "expired") != 0 && strcmp(event->reason, "shutdown") != 0;
@@ -118,10 +121,11 @@ static void session_on_event(struct rlock_client *client, const struct rlock_eve
         }
         break;
     case RLOCK_EVENT_ANSWER:
-        if (event->call_id == session->look_id)
+        if (event->call_id == session->look_id) {
             session_on_look(session, event, now_ms);
-        else if (event->call_id == session->return_id)
+        } else if (event->call_id == session->return_id) {
             session->return_id = 0;
+        }
         break;
     case RLOCK_EVENT_ENDED:
         session->is_connected = false;
@@ -146,19 +150,23 @@ static void session_arm(struct session *session, int64_t at_ms)
     /* All 0 would disarm it, so what is long over is put at the first millisecond. */
     int64_t due_ms = session_later_ms(at_ms, 1);
     struct itimerspec timer = {.it_value = {due_ms / 1000, due_ms % 1000 * 1000000}};
-    if (at_ms == INT64_MAX)
+    if (at_ms == INT64_MAX) {
         timer = (struct itimerspec){0};
-    if (timerfd_settime(session->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL) != 0)
+    }
+    if (timerfd_settime(session->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL) != 0) {
         abort(); /* it cannot fail with these arguments */
+    }
 }
 
 static void session_look(struct session *session, int64_t now_ms)
 {
-    if (!session_wants_looks(session) || session->look_id != 0 || now_ms < session->look_at_ms)
+    if (!session_wants_looks(session) || session->look_id != 0 || now_ms < session->look_at_ms) {
         return;
+    }
     session->look_at_ms = now_ms;
-    if (rlock_call_start(session->client, "inspect", session->look_params, &session->look_id) != 0)
+    if (rlock_call_start(session->client, "inspect", session->look_params, &session->look_id) != 0) {
         session->look_id = 0; /* the connection has ended, and the next dispatch says so */
+    }
 }
 
 void session_turn(struct session *session, int64_t until_ms, struct pollfd *extra)
@@ -169,17 +177,22 @@ void session_turn(struct session *session, int64_t until_ms, struct pollfd *extr
         {.fd = session->timer_fd, .events = POLLIN},
         {.fd = extra != NULL ? extra->fd : -1, .events = POLLIN},
     };
-    if (session->is_connected)
+    if (session->is_connected) {
         fds[0].events = rlock_poll_events(session->client);
-    if (session_wants_looks(session) && session->look_id == 0 && session->look_at_ms < until_ms)
+    }
+    if (session_wants_looks(session) && session->look_id == 0 && session->look_at_ms < until_ms) {
         until_ms = session->look_at_ms;
+    }
     session_arm(session, until_ms);
-    if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR)
+    if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR) {
         abort(); /* nothing but a mistake of ours */
-    if (extra != NULL)
+    }
+    if (extra != NULL) {
         extra->revents = fds[3].revents;
-    if (session->is_connected && fds[0].revents != 0)
+    }
+    if (session->is_connected && fds[0].revents != 0) {
         (void)!rlock_dispatch(session->client); /* what failed has been told as an event */
+    }
     session_look(session, session_now_ms());
 }
 
@@ -188,8 +201,9 @@ void session_ask(struct session *session, int64_t patience_ms)
     int64_t begin_ms = session_now_ms(), now_ms = begin_ms;
     while (session->is_connected && session->state == SESSION_HELD && session->looked_at_ms < begin_ms &&
            now_ms < begin_ms + patience_ms) {
-        if (session->look_id == 0)
+        if (session->look_id == 0) {
             session->look_at_ms = now_ms;
+        }
         session_turn(session, begin_ms + patience_ms, NULL);
         now_ms = session_now_ms();
     }
@@ -209,8 +223,9 @@ int session_open(struct session *session, const struct args *args)
     json_decref(params);
     /* Signals still do what they always do: while nothing is asked for, there is nothing to withdraw. */
     int code = rlock_open(NULL, SESSION_CONNECT_MS_MAX, &session->client);
-    if (code != 0)
+    if (code != 0) {
         return text_warn_failure(code, NULL, "no daemon: ");
+    }
     session->is_connected = true;
     rlock_on_event(session->client, session_on_event, session);
     signals_take(&session->signals);
@@ -227,8 +242,9 @@ static int session_explain_refusal(const struct session *session)
 {
     const struct rlock_error *error = &session->failure;
     int status = 1;
-    if (error->code != RLOCK_E_HELD && (error->code != RLOCK_E_TIMEOUT || error->last_error[0] != '\0'))
+    if (error->code != RLOCK_E_HELD && (error->code != RLOCK_E_TIMEOUT || error->last_error[0] != '\0')) {
         status = text_warn_failure(error->code, error, "");
+    }
     return status == 1 ? session->args->conflict_status : status;
 }
 
@@ -239,8 +255,9 @@ static int session_wait(struct session *session, int64_t give_up_at_ms)
     while (session->state == SESSION_WAITING && session->is_connected) {
         session_turn(session, give_up_at_ms, NULL);
         while ((signo = signals_next(&session->signals)) != 0) {
-            if (signo != SIGCHLD)
+            if (signo != SIGCHLD) {
                 return 128 + signo; /* to close the connection withdraws the request, or the lock */
+            }
         }
         if (session->state == SESSION_WAITING && session_now_ms() >= give_up_at_ms) {
             text_warn("the daemon does not answer");
@@ -255,8 +272,9 @@ bool session_take(struct session *session, int *ret_status)
     const struct args *args = session->args;
     struct rlock_options options = {.ttl_ms = args->ttl_ms, .wait_ms = args->wait_ms};
     int64_t begin_ms = session_now_ms(), give_up_at_ms = INT64_MAX;
-    if (args->wait_ms > 0 || args->wait_ms == RLOCK_ZERO)
+    if (args->wait_ms > 0 || args->wait_ms == RLOCK_ZERO) {
         give_up_at_ms = begin_ms + session_later_ms(args->wait_ms, 0) + SESSION_ANSWER_MS_MAX;
+    }
     session->look_at_ms = begin_ms + SESSION_PROGRESS_MS;
     int code = rlock_lock_start(session->client, args->operand, &options, &session->lock);
     if (code != 0) {
@@ -268,25 +286,31 @@ bool session_take(struct session *session, int *ret_status)
         *ret_status = session_explain_refusal(session);
         return false;
     }
-    if (status == 0 && !session->is_connected)
+    if (status == 0 && !session->is_connected) {
         status = text_warn_failure(session->failure.code, &session->failure, "the daemon has gone: ");
+    }
     /* One who was stopped while it waited may have got the lock long ago. */
-    if (status == 0 && session_now_ms() >= session->valid_until_ms)
+    if (status == 0 && session_now_ms() >= session->valid_until_ms) {
         session_ask(session, SESSION_ANSWER_MS_MAX);
-    if (status == 0 && session_now_ms() >= session->valid_until_ms)
+    }
+    if (status == 0 && session_now_ms() >= session->valid_until_ms) {
         status = EX_TEMPFAIL;
-    if (status != 0)
+    }
+    if (status != 0) {
         *ret_status = status;
+    }
     return status == 0;
 }
 
 /* Sends whichever request gives the lock back. False: there is nothing to give, or nobody to give it to. */
 static bool session_start_return(struct session *session)
 {
-    if (!session->is_connected)
+    if (!session->is_connected) {
         return false;
-    if (session->state == SESSION_HELD)
+    }
+    if (session->state == SESSION_HELD) {
         return rlock_unlock_start(session->lock) == 0;
+    }
     /* From a daemon that stops, for librlock the lock is over; but it still takes it back, so that others
      * need not wait until the lease has run out. */
     return session->state == SESSION_LOST && !session->is_lost_early &&
@@ -301,8 +325,9 @@ int session_give_back(struct session *session)
     while (is_waiting && session->is_connected &&
            (session->state == SESSION_HELD || session->return_id != 0)) {
         session_turn(session, give_up_at_ms, NULL);
-        while ((signo = signals_next(&session->signals)) != 0)
+        while ((signo = signals_next(&session->signals)) != 0) {
             is_waiting = is_waiting && signo != SIGINT && signo != SIGTERM && signo != SIGHUP;
+        }
         is_waiting = is_waiting && session_now_ms() < give_up_at_ms;
     }
     return session->state == SESSION_LOST ? EX_TEMPFAIL : 0;
@@ -310,12 +335,15 @@ int session_give_back(struct session *session)
 
 void session_close(struct session *session)
 {
-    if (session->client != NULL)
+    if (session->client != NULL) {
         rlock_close(session->client);
-    if (session->timer_fd >= 0)
+    }
+    if (session->timer_fd >= 0) {
         close(session->timer_fd);
-    if (session->signals.fd >= 0)
+    }
+    if (session->signals.fd >= 0) {
         signals_close(&session->signals);
+    }
     free(session->look_params);
     free(session->shown_holder);
 }

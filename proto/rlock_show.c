@@ -71,14 +71,16 @@ static int show_list_table(struct rlock_client *client, const char *prefix)
         rlock_list_free(list);
         list = NULL;
         code = rlock_list(client, prefix, after, SHOW_PAGE, REACH_MS_MAX, &list);
-        for (size_t i = 0; code == 0 && i < list->n_locks; i++)
+        for (size_t i = 0; code == 0 && i < list->n_locks; i++) {
             show_add_row(&table, &list->locks[i]);
+        }
         free(after);
         after = code == 0 && list->next != NULL ? strdup(list->next) : NULL;
     } while (after != NULL);
     rlock_list_free(list);
-    if (code == 0)
+    if (code == 0) {
         table_print(&table);
+    }
     table_close(&table);
     return code;
 }
@@ -91,8 +93,9 @@ static int show_list_json(struct rlock_client *client, const char *prefix)
     do {
         json_t *params = json_pack("{s:s, s:i}", "prefix", prefix != NULL ? prefix : "", "limit", SHOW_PAGE);
         char *text, *result = NULL;
-        if (json_is_string(next))
+        if (json_is_string(next)) {
             json_object_set(params, "after", next);
+        }
         text = json_dumps(params, JSON_COMPACT);
         code = rlock_call(client, "list", text, REACH_MS_MAX, &result);
         free(text);
@@ -105,8 +108,9 @@ static int show_list_json(struct rlock_client *client, const char *prefix)
     } while (json_is_string(next));
     json_decref(page);
     page = json_pack("{s:o, s:n}", "locks", all, "next");
-    if (code == 0 && json_dumpf(page, stdout, JSON_COMPACT) == 0)
+    if (code == 0 && json_dumpf(page, stdout, JSON_COMPACT) == 0) {
         puts("");
+    }
     json_decref(page);
     return code;
 }
@@ -115,8 +119,9 @@ int show_list(const struct args *args)
 {
     struct rlock_client *client;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     int code = args->is_json ? show_list_json(client, args->operand) : show_list_table(client, args->operand);
     return reach_close(client, code);
 }
@@ -158,16 +163,18 @@ static void show_info(const struct rlock_info *info)
         snprintf(number, sizeof(number), "%" PRId64, info->fence);
         show_line("fence", number);
     }
-    if (info->held_ms >= 0)
+    if (info->held_ms >= 0) {
         show_line("held for", text_age(info->held_ms, age));
+    }
     if (info->lease_remaining_ms >= 0) {
         snprintf(number, sizeof(number), "%s left%s%s", text_age(info->lease_remaining_ms, left),
                  info->lease_ttl_ms >= 0 ? " of " : "",
                  info->lease_ttl_ms >= 0 ? text_age(info->lease_ttl_ms, age) : "");
         show_line("lease", number);
     }
-    if (info->holder != NULL)
+    if (info->holder != NULL) {
         show_holder("holder", info->holder);
+    }
     show_waiting(info);
 }
 
@@ -176,10 +183,12 @@ int show_key(const struct args *args)
     struct rlock_client *client;
     struct rlock_list *list;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
-    if (args->is_json)
+    }
+    if (args->is_json) {
         return reach_close(client, reach_print(client, "inspect", args->operand));
+    }
     int code = rlock_inspect(client, args->operand, REACH_MS_MAX, &list);
     if (code == 0) {
         show_info(&list->locks[0]);
@@ -196,8 +205,9 @@ static int show_stats_table(struct rlock_client *client)
     const char *name;
     json_t *value;
     int code = reach_ask(client, "stats", NULL, &result);
-    if (code != 0)
+    if (code != 0) {
         return code;
+    }
     json_t *stats = json_loads(result, 0, NULL);
     json_object_foreach (stats, name, value)
         printf("%-22s %15" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
@@ -210,8 +220,9 @@ int show_stats(const struct args *args)
 {
     struct rlock_client *client;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     return reach_close(client, args->is_json ? reach_print(client, "stats", NULL) : show_stats_table(client));
 }
 
@@ -220,11 +231,13 @@ int show_ping(const struct args *args)
     struct rlock_client *client;
     char *result = NULL;
     int status = reach_open(&client);
-    if (status != 0)
+    if (status != 0) {
         return status;
+    }
     int code = reach_ask(client, "ping", NULL, &result);
-    if (code == 0)
+    if (code == 0) {
         puts(args->is_json ? result : "pong");
+    }
     free(result);
     return reach_close(client, code);
 }

@@ -27,8 +27,9 @@ static bool signals_is_ignored(int signo)
 static void signals_add(struct signals *signals, const int *list, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        if (list[i] == SIGCHLD || !signals_is_ignored(list[i]))
+        if (list[i] == SIGCHLD || !signals_is_ignored(list[i])) {
             sigaddset(&signals->taken, list[i]);
+        }
     }
     sigprocmask(SIG_BLOCK, &signals->taken, NULL);
     signals->fd = signalfd(signals->fd, &signals->taken, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -23,10 +23,12 @@ enum { TEXT_LINE_CAP = 2048 };
 /* How many bytes at `text` are a character that must not be printed; 0: it may. */
 static size_t text_bad_len(const unsigned char *text)
 {
-    if (text[0] < 0x20 || text[0] == 0x7f)
+    if (text[0] < 0x20 || text[0] == 0x7f) {
         return 1;
-    if (text[0] == 0xc2 && text[1] >= 0x80 && text[1] <= 0x9f)
+    }
+    if (text[0] == 0xc2 && text[1] >= 0x80 && text[1] <= 0x9f) {
         return 2; /* C1: some terminals take them for escape sequences */
+    }
     bool is_embedding = text[0] == 0xe2 && text[1] == 0x80 && text[2] >= 0xaa && text[2] <= 0xae;
     bool is_isolate = text[0] == 0xe2 && text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9;
     return is_embedding || is_isolate ? 3 : 0;
@@ -51,18 +53,21 @@ static bool text_is_start(char c)
 size_t text_width(const char *text)
 {
     size_t width = 0;
-    for (; *text != '\0'; text++)
+    for (; *text != '\0'; text++) {
         width += text_is_start(*text);
+    }
     return width;
 }
 
 void text_cut(char *text, size_t width)
 {
     static const char ellipsis[] = "…";
-    if (text_width(text) <= width || width == 0)
+    if (text_width(text) <= width || width == 0) {
         return;
-    for (; width > 0; text++)
+    }
+    for (; width > 0; text++) {
         width -= text_is_start(*text);
+    }
     text--; /* at the character that becomes the ellipsis, which may need more room than there was */
     strcpy(text, strlen(text) >= sizeof(ellipsis) - 1 ? ellipsis : ".");
 }
@@ -85,10 +90,11 @@ int text_warn_failure(int code, const struct rlock_error *error, const char *wha
 {
     const int errno_max = 4095;
     const char *sentence = error != NULL && error->message[0] != '\0' ? error->message : rlock_strerror(code);
-    if (error != NULL && error->last_error[0] != '\0')
+    if (error != NULL && error->last_error[0] != '\0') {
         text_warn("%s%s (%s)", what, sentence, error->last_error);
-    else
+    } else {
         text_warn("%s%s", what, sentence);
+    }
     switch (code) {
     case RLOCK_E_INVALID_PARAMS:
     case RLOCK_E_METHOD_NOT_FOUND:
@@ -105,18 +111,20 @@ int text_warn_failure(int code, const struct rlock_error *error, const char *wha
 const char *text_age(int64_t ms, char ret[TEXT_AGE_CAP])
 {
     long long s = ms / 1000;
-    if (ms < 0)
+    if (ms < 0) {
         return strcpy(ret, "-");
-    if (s < 10)
+    }
+    if (s < 10) {
         snprintf(ret, TEXT_AGE_CAP, "%lld.%llds", s, (long long)(ms % 1000 / 100));
-    else if (s < 60)
+    } else if (s < 60) {
         snprintf(ret, TEXT_AGE_CAP, "%llds", s);
-    else if (s < 3600)
+    } else if (s < 3600) {
         snprintf(ret, TEXT_AGE_CAP, "%lldm%llds", s / 60, s % 60);
-    else if (s < 86400)
+    } else if (s < 86400) {
         snprintf(ret, TEXT_AGE_CAP, "%lldh%lldm", s / 3600, s % 3600 / 60);
-    else
+    } else {
         snprintf(ret, TEXT_AGE_CAP, "%lldd%lldh", s / 86400, s % 86400 / 3600);
+    }
     return ret;
 }
 
@@ -124,12 +132,14 @@ const char *text_user(int64_t uid, char ret[TEXT_USER_CAP])
 {
     char room[1024];
     struct passwd entry, *found = NULL;
-    if (uid < 0)
+    if (uid < 0) {
         return strcpy(ret, "-");
-    if (getpwuid_r((uid_t)uid, &entry, room, sizeof(room), &found) == 0 && found != NULL)
+    }
+    if (getpwuid_r((uid_t)uid, &entry, room, sizeof(room), &found) == 0 && found != NULL) {
         snprintf(ret, TEXT_USER_CAP, "%s", entry.pw_name);
-    else
+    } else {
         snprintf(ret, TEXT_USER_CAP, "%lld", (long long)uid);
+    }
     return ret;
 }
 

@@ -33,8 +33,9 @@ enum { N_SUITES = sizeof(suite_rows) / sizeof(suite_rows[0]) };
 static const struct suite_row *suite_find(const char *name)
 {
     for (size_t i = 0; i < N_SUITES; i++) {
-        if (strcmp(suite_rows[i].name, name) == 0)
+        if (strcmp(suite_rows[i].name, name) == 0) {
             return &suite_rows[i];
+        }
     }
     return NULL;
 }
@@ -52,16 +53,18 @@ int main(int argc, char **argv)
         const struct suite_row *row = suite_find(argv[i]);
         if (row == NULL) {
             fprintf(stderr, "runner: there is no suite \"%s\"; there are:", argv[i]);
-            for (size_t j = 0; j < N_SUITES; j++)
+            for (size_t j = 0; j < N_SUITES; j++) {
                 fprintf(stderr, " %s", suite_rows[j].name);
+            }
             fprintf(stderr, "\n");
             srunner_free(runner);
             return 64;
         }
         srunner_add_suite(runner, row->make());
     }
-    for (size_t i = 0; argc == 1 && i < N_SUITES; i++)
+    for (size_t i = 0; argc == 1 && i < N_SUITES; i++) {
         srunner_add_suite(runner, suite_rows[i].make());
+    }
 
     srunner_run_all(runner, CK_NORMAL);
     int n_failed = srunner_ntests_failed(runner);

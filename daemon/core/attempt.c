@@ -41,20 +41,24 @@ static enum refusal attempt_verdict(const struct claim *claim, enum answer answe
 {
     bool was_held = answer == ANSWER_TAKEN;
     enum refusal refusal = was_held ? REFUSED_HELD : REFUSED_UNAVAILABLE;
-    if (answer == ANSWER_REFUSED || claim->wait_ms == 0)
+    if (answer == ANSWER_REFUSED || claim->wait_ms == 0) {
         return refusal;
-    if (!was_held && claim->fail_fast)
+    }
+    if (!was_held && claim->fail_fast) {
         return refusal;
-    if (was_due && claim->retry_max != FOREVER && claim->n_attempts > claim->retry_max)
+    }
+    if (was_due && claim->retry_max != FOREVER && claim->n_attempts > claim->retry_max) {
         return refusal;
+    }
     return 0;
 }
 
 static void attempt_note_error(struct key *key, enum answer answer, const char *text)
 {
     size_t len = 0;
-    if (answer != ANSWER_TAKEN && text != NULL)
+    if (answer != ANSWER_TAKEN && text != NULL) {
         len = strnlen(text, LAST_ERROR_CAP - 1);
+    }
     memcpy(key->last_error, text != NULL ? text : "", len);
     key->last_error[len] = '\0';
 }
@@ -64,8 +68,9 @@ static void attempt_note_error(struct key *key, enum answer answer, const char *
 static int64_t attempt_pause(const struct claim *claim, enum answer answer)
 {
     const int64_t pause_ms_min = 50;
-    if (answer == ANSWER_UNSENT && claim->retry_interval_ms < pause_ms_min)
+    if (answer == ANSWER_UNSENT && claim->retry_interval_ms < pause_ms_min) {
         return pause_ms_min;
+    }
     return claim->retry_interval_ms;
 }
 
@@ -75,8 +80,9 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
     key->attempt.is_open = false;
     attempt_note_error(key, answer, text);
     key->other_until_ms = answer == ANSWER_TAKEN && remaining_ms >= 0 ? broker->now_ms + remaining_ms : 0;
-    if (answer == ANSWER_TAKEN)
+    if (answer == ANSWER_TAKEN) {
         broker->stats->attempts_held++;
+    }
 
     int64_t next_ms = INT64_MAX;
     struct claim *claim, *next;
@@ -87,10 +93,11 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
             claim->try_at_ms = broker->now_ms + attempt_pause(claim, answer);
         }
         enum refusal refusal = attempt_verdict(claim, answer, was_due);
-        if (refusal != 0)
+        if (refusal != 0) {
             key_refuse_claim(broker, claim, refusal);
-        else if (claim->try_at_ms < next_ms)
+        } else if (claim->try_at_ms < next_ms) {
             next_ms = claim->try_at_ms;
+        }
     }
     key->attempt_at_ms = key->waiting != NULL ? next_ms : broker->now_ms;
 }
@@ -98,10 +105,12 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
 void attempt_settle(struct broker *broker, struct key *key)
 {
     struct attempt *attempt = &key->attempt;
-    if (!attempt->is_open || broker->now_ms < attempt->due_ms)
+    if (!attempt->is_open || broker->now_ms < attempt->due_ms) {
         return;
-    if (attempt->is_sent)
+    }
+    if (attempt->is_sent) {
         broker->stats->attempts_timed_out++;
+    }
     attempt_failed(broker, key, ANSWER_UNKNOWN, -1,
                    broker->link == LINK_UP ? "no answer in time" : "not connected in time");
 }
@@ -121,17 +130,20 @@ static void attempt_send(struct broker *broker, struct key *key)
  * meanwhile; then it is put off to the first one that is due. */
 static void attempt_open(struct broker *broker, struct key *key)
 {
-    if (broker->now_ms < key->attempt_at_ms)
+    if (broker->now_ms < key->attempt_at_ms) {
         return;
+    }
     int64_t due_ms = INT64_MAX;
     const struct claim *claim;
     DL_FOREACH (key->waiting, claim) {
-        if (claim->try_at_ms < due_ms)
+        if (claim->try_at_ms < due_ms) {
             due_ms = claim->try_at_ms;
+        }
     }
     key->attempt_at_ms = due_ms;
-    if (broker->now_ms < due_ms)
+    if (broker->now_ms < due_ms) {
         return;
+    }
     key->attempt = (struct attempt){
         .is_open = true,
         .due_ms = broker->now_ms + key->waiting->attempt_timeout_ms,
@@ -141,29 +153,35 @@ static void attempt_open(struct broker *broker, struct key *key)
 void attempt_pursue(struct broker *broker, struct key *key)
 {
     struct attempt *attempt = &key->attempt;
-    if (!attempt->is_open)
+    if (!attempt->is_open) {
         attempt_open(broker, key);
-    if (!attempt->is_open || attempt->is_sent)
+    }
+    if (!attempt->is_open || attempt->is_sent) {
         return;
-    if (broker->link == LINK_DOWN)
+    }
+    if (broker->link == LINK_DOWN) {
         attempt_failed(broker, key, ANSWER_UNSENT, -1, broker->link_error);
-    else if (broker->link == LINK_UP &&
-             (key->lease == NULL || key->lease->n_attempts < ATTEMPTS_UNANSWERED_MAX))
+    } else if (broker->link == LINK_UP &&
+               (key->lease == NULL || key->lease->n_attempts < ATTEMPTS_UNANSWERED_MAX)) {
         attempt_send(broker, key);
+    }
 }
 
 void attempt_give_up(struct broker *broker, struct key *key)
 {
-    if (key->attempt.is_open && key->attempt.is_sent)
+    if (key->attempt.is_open && key->attempt.is_sent) {
         return;
+    }
     key->attempt.is_open = false;
-    if (key->lease == NULL)
+    if (key->lease == NULL) {
         return;
+    }
     assert(key->lease->state == LEASE_TRYING);
-    if (lease_may_be_set(key->lease))
+    if (lease_may_be_set(key->lease)) {
         leave_begin(broker, key, NULL);
-    else
+    } else {
         leave_forget(broker, key->lease);
+    }
 }
 
 static void attempt_succeeded(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
@@ -192,12 +210,14 @@ void attempt_answered(struct broker *broker, struct lease *lease, const struct e
          * in Redis is given back, and with that the value is spent. */
         lease->may_be_set = true;
         leave_begin(broker, key, NULL);
-        if (is_current)
+        if (is_current) {
             attempt_failed(broker, key, ANSWER_UNKNOWN, -1, "the answer came too late");
-        else
+        } else {
             key->attempt.is_open = false; /* it was with the value that is spent now */
+        }
         return;
     }
-    if (is_current)
+    if (is_current) {
         attempt_failed(broker, key, outcome->answer, outcome->remaining_ms, outcome->text);
+    }
 }

@@ -24,8 +24,9 @@ static void audit_queue(const struct key *key)
     }
     assert(n_waiting == key->n_waiting && n_tries == key->n_tries);
     /* An unlock waits only for a lease that is to be passed on. */
-    if (key->departure.request_id != 0)
+    if (key->departure.request_id != 0) {
         assert(key->grant == NULL && key->waiting != NULL && key->lease->state == LEASE_HELD);
+    }
 }
 
 static void audit_grant(const struct broker *broker, const struct key *key)
@@ -45,15 +46,17 @@ static void audit_grant(const struct broker *broker, const struct key *key)
     assert(broker->now_ms < key->lease->times.lost_at_ms);
     assert(grant->fence > 0 && grant->fence < key->lease->fence_end);
     assert(broker->now_ms < grant->ttl_until_ms && key->departure.request_id == 0 && key->n_tries == 0);
-    if (grant->state == CLAIM_GRANTED)
+    if (grant->state == CLAIM_GRANTED) {
         assert(broker->now_ms < grant->hold_until_ms);
+    }
 }
 
 static void audit_lease(const struct broker *broker, const struct key *key)
 {
     const struct lease *lease = key->lease;
-    if (lease == NULL)
+    if (lease == NULL) {
         return;
+    }
     assert(lease->key == key && lease->state != LEASE_LEAVING);
     if (lease->state == LEASE_TRYING) {
         assert(key->grant == NULL && lease->op.id == 0);
@@ -76,8 +79,9 @@ static void audit_key(const struct broker *broker, const struct key *key)
     audit_grant(broker, key);
     audit_lease(broker, key);
     const struct lease *lease;
-    DL_FOREACH (key->leaving, lease)
+    DL_FOREACH (key->leaving, lease) {
         assert(lease->state == LEASE_LEAVING && lease->key == key);
+    }
     /* A key that nobody needs is not there; one that is there has its next instant ahead. */
     assert(key->waiting != NULL || key->lease != NULL || key->leaving != NULL);
     assert(!timer_is_set(&key->timer) || key->timer.at_ms > broker->now_ms);
@@ -110,8 +114,9 @@ void broker_audit(const struct broker *broker)
         n_leases += key->lease != NULL;
         n_held += key->lease != NULL && key->lease->state == LEASE_HELD;
         const struct lease *lease;
-        DL_FOREACH (key->leaving, lease)
+        DL_FOREACH (key->leaving, lease) {
             n_leases++;
+        }
     }
     assert(n_leases == HASH_COUNT(broker->leases));
     assert(n_keys == broker->stats->keys);
@@ -122,7 +127,8 @@ void broker_audit(const struct broker *broker)
         audit_claimant(claimant);
         n_claims += HASH_COUNT(claimant->claims);
     }
-    for (const struct user *user = broker->users; user != NULL; user = user->hh.next)
+    for (const struct user *user = broker->users; user != NULL; user = user->hh.next) {
         n_claims -= user->n_claims;
+    }
     assert(n_claims == 0);
 }

@@ -70,12 +70,15 @@ static const char *broker_limit_for(const struct broker *broker, const struct cl
 {
     const struct user *user;
     HASH_FIND(hh, broker->users, &user_id, sizeof(user_id), user);
-    if (user != NULL && user->n_claims >= broker->settings.locks_per_user_max)
+    if (user != NULL && user->n_claims >= broker->settings.locks_per_user_max) {
         return "locks_per_user";
-    if (claimant->n_waiting >= broker->settings.waiting_per_peer_max)
+    }
+    if (claimant->n_waiting >= broker->settings.waiting_per_peer_max) {
         return "waiting_per_connection";
-    if (claimant->n_waiting + claimant->n_held >= broker->settings.held_per_peer_max)
+    }
+    if (claimant->n_waiting + claimant->n_held >= broker->settings.held_per_peer_max) {
         return "held_per_connection";
+    }
     return NULL;
 }
 
@@ -101,14 +104,15 @@ static void broker_on_claim(struct broker *broker, const struct ev_claim *asked)
         mine = NULL;
     }
     const char *limit = broker_limit_for(broker, claimant, asked->user_id);
-    if (mine != NULL)
+    if (mine != NULL) {
         broker_refuse(broker, from, REFUSED_ALREADY_HELD);
-    else if (limit != NULL)
+    } else if (limit != NULL) {
         broker_refuse(broker, from, REFUSED_LIMIT)->limit = limit;
-    else if (asked->wait_ms == 0 && key->lease != NULL && key->lease->state == LEASE_HELD)
+    } else if (asked->wait_ms == 0 && key->lease != NULL && key->lease->state == LEASE_HELD) {
         broker_refuse_try(broker, key, from);
-    else
+    } else {
         key_add_claim(broker, key, claim_new(claimant, key, asked, broker->now_ms));
+    }
     key_settle(broker, key);
 }
 
@@ -126,14 +130,16 @@ static struct key *broker_find_grant(struct broker *broker, const struct ev_requ
     struct claim *claim = key != NULL ? key->grant : NULL;
     bool is_mine = claim != NULL && claim->claimant == claimant &&
                    (claim->state == CLAIM_GRANTED || claim->ending == ENDING_SHUTDOWN);
-    if (is_mine && (fence == 0 || fence == claim->fence))
+    if (is_mine && (fence == 0 || fence == claim->fence)) {
         return key;
-    if (is_mine)
+    }
+    if (is_mine) {
         broker_refuse_not_held(broker, from, ENDING_STALE_FENCE);
-    else
+    } else {
         broker_refuse_not_held(broker, from,
                                claimant == NULL ? ENDING_NEVER
                                                 : claimant_recall(claimant, from->key, from->key_len));
+    }
     return NULL;
 }
 
@@ -142,8 +148,9 @@ static void broker_note_heard(struct broker *broker, const struct ev_request *fr
 {
     struct key *key = key_find(broker, from->key, from->key_len);
     if (key == NULL || key->grant == NULL || key->grant->claimant->id != from->peer_id ||
-        key->grant->state != CLAIM_REVOKED || (fence != 0 && fence != key->grant->fence))
+        key->grant->state != CLAIM_REVOKED || (fence != 0 && fence != key->grant->fence)) {
         return;
+    }
     key_end_grant(broker, key, ENDING_RELEASED);
     key_settle(broker, key);
 }
@@ -182,8 +189,9 @@ static void broker_on_refresh(struct broker *broker, const struct ev_refresh *as
         return;
     }
     struct key *key = broker_find_grant(broker, &asked->from, asked->fence);
-    if (key == NULL)
+    if (key == NULL) {
         return;
+    }
     hold_add_refresh(broker, key, asked);
     key_settle(broker, key);
 }
@@ -195,20 +203,23 @@ static void broker_on_cancel(struct broker *broker, const struct ev_cancel *aske
     struct claim *claim = claimant != NULL && key != NULL ? claimant_find_claim(claimant, key) : NULL;
     bool is_there =
         claim != NULL && claim->state == CLAIM_WAITING && claim->request_id == asked->target_request_id;
-    if (is_there)
+    if (is_there) {
         key_refuse_claim(broker, claim, REFUSED_CANCELLED);
+    }
     emit_cancelled(broker, &asked->from, is_there);
-    if (is_there)
+    if (is_there) {
         key_settle(broker, key);
+    }
 }
 
 static void broker_on_inspect(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD)
+    if (key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD) {
         emit_inspected(broker, from, /* elsewhere= */ false, -1);
-    else
+    } else {
         emit_query(broker, FX_QUERY, from);
+    }
 }
 
 static void broker_on_force(struct broker *broker, const struct ev_request *from)
@@ -221,8 +232,9 @@ static void broker_on_force(struct broker *broker, const struct ev_request *from
     struct departure departure = broker_departure(broker, from);
     departure.is_forced = true;
     if (key->grant != NULL) {
-        if (key->grant->state == CLAIM_GRANTED)
+        if (key->grant->state == CLAIM_GRANTED) {
             emit_notice(broker, FX_LOST, key->grant, ENDING_FORCED);
+        }
         key_end_grant(broker, key, ENDING_FORCED);
     }
     key_answer_departure(broker, key);
@@ -233,8 +245,9 @@ static void broker_on_force(struct broker *broker, const struct ev_request *from
 static void broker_on_peer_gone(struct broker *broker, uint64_t peer_id)
 {
     struct claimant *claimant = broker_find_claimant(broker, peer_id);
-    if (claimant == NULL)
+    if (claimant == NULL) {
         return;
+    }
     struct claim *claim, *next;
     HASH_ITER (hh, claimant->claims, claim, next) {
         struct key *key = claim->key;
@@ -257,8 +270,9 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
 {
     struct lease *lease;
     HASH_FIND(hh, broker->leases, &outcome->lease_id, sizeof(outcome->lease_id), lease);
-    if (lease == NULL)
+    if (lease == NULL) {
         return; /* the lease ended before its last answer came */
+    }
     struct key *key = lease->key;
     lease_note_answer(lease, outcome);
     switch (lease->state) {
@@ -280,8 +294,9 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
 static void broker_note_forced(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL || key->lease == NULL || key->lease->state != LEASE_HELD)
+    if (key == NULL || key->lease == NULL || key->lease->state != LEASE_HELD) {
         return;
+    }
     key_lose(broker, key, ENDING_FORCED);
     key_settle(broker, key);
 }
@@ -297,10 +312,11 @@ static void broker_on_queried(struct broker *broker, const struct ev_queried *qu
         emit_inspected(broker, &queried->from, /* elsewhere= */ true, queried->remaining_ms);
         break;
     case ANSWER_GONE:
-        if (queried->was_force)
+        if (queried->was_force) {
             broker_refuse_not_held(broker, &queried->from, ENDING_DELETED);
-        else
+        } else {
             emit_inspected(broker, &queried->from, /* elsewhere= */ false, -1);
+        }
         break;
     case ANSWER_TRANSIENT:
     case ANSWER_REFUSED:
@@ -318,14 +334,16 @@ static void broker_make_due(struct broker *broker, struct key *key)
     struct lease *lease;
     key->attempt_at_ms = broker->now_ms;
     struct claim *claim;
-    DL_FOREACH (key->waiting, claim)
+    DL_FOREACH (key->waiting, claim) {
         claim->try_at_ms = broker->now_ms;
+    }
     if (key->lease != NULL) {
         key->lease->times.renew_at_ms = broker->now_ms;
         key->lease->again_at_ms = broker->now_ms;
     }
-    DL_FOREACH (key->leaving, lease)
+    DL_FOREACH (key->leaving, lease) {
         lease->again_at_ms = broker->now_ms;
+    }
 }
 
 static void broker_on_link(struct broker *broker, const struct ev_link *link)
@@ -338,8 +356,9 @@ static void broker_on_link(struct broker *broker, const struct ev_link *link)
 
     struct key *key, *next;
     HASH_ITER (hh, broker->keys, key, next) {
-        if (link->state == LINK_UP)
+        if (link->state == LINK_UP) {
             broker_make_due(broker, key);
+        }
         key_settle(broker, key);
     }
 }
@@ -351,10 +370,12 @@ static void broker_on_stop(struct broker *broker)
     broker->is_stopping = true;
     struct key *key, *next;
     HASH_ITER (hh, broker->keys, key, next) {
-        while (key->waiting != NULL)
+        while (key->waiting != NULL) {
             key_refuse_claim(broker, key->waiting, REFUSED_SHUTTING_DOWN);
-        if (key->grant != NULL && key->grant->state == CLAIM_GRANTED)
+        }
+        if (key->grant != NULL && key->grant->state == CLAIM_GRANTED) {
             key_revoke(broker, key, ENDING_SHUTDOWN);
+        }
         key_settle(broker, key);
     }
 }
@@ -371,10 +392,11 @@ static void broker_expire(struct broker *broker)
 {
     struct timer *timer;
     while ((timer = heap_peek(&broker->timers)) != NULL && timer->at_ms <= broker->now_ms) {
-        if (timer->kind == TIMER_CLAIM)
+        if (timer->kind == TIMER_CLAIM) {
             broker_on_claim_timer(broker, CONTAINER_OF(timer, struct claim, timer));
-        else
+        } else {
             key_settle(broker, CONTAINER_OF(timer, struct key, timer));
+        }
     }
 }
 
@@ -463,8 +485,9 @@ bool broker_is_idle(const struct broker *broker)
 
 struct broker *broker_free(struct broker *broker)
 {
-    if (broker == NULL)
+    if (broker == NULL) {
         return NULL;
+    }
     struct claimant *claimant, *next_claimant;
     HASH_ITER (hh, broker->claimants, claimant, next_claimant) {
         struct claim *claim, *next_claim;
@@ -490,8 +513,9 @@ struct broker *broker_free(struct broker *broker)
     struct key *key, *next_key;
     HASH_ITER (hh, broker->keys, key, next_key) {
         struct refresh *refresh, *next_refresh;
-        DL_FOREACH_SAFE (key->refreshes, refresh, next_refresh)
+        DL_FOREACH_SAFE (key->refreshes, refresh, next_refresh) {
             free(refresh);
+        }
         HASH_DEL(broker->keys, key);
         free(key);
     }

@@ -40,8 +40,9 @@ struct claim *claim_new(struct claimant *claimant, struct key *key, const struct
         .auto_refresh = asked->auto_refresh,
         .note_len = asked->note_len,
     };
-    if (asked->note_len > 0)
+    if (asked->note_len > 0) {
         memcpy(claim->note, asked->note, asked->note_len);
+    }
     HASH_ADD_PTR(claimant->claims, key, claim);
     return claim;
 }
@@ -69,8 +70,9 @@ static uint64_t claimant_key_mark(const char *key, size_t key_len)
 /* A full ring grows until it may not any more, and from then on forgets the oldest ending. */
 static void claimant_make_room(struct claimant *claimant)
 {
-    if (claimant->n_endings < claimant->endings_cap || claimant->endings_cap == ENDINGS_CAP_MAX)
+    if (claimant->n_endings < claimant->endings_cap || claimant->endings_cap == ENDINGS_CAP_MAX) {
         return;
+    }
     uint32_t cap = claimant->endings_cap == 0 ? ENDINGS_CAP_MIN : claimant->endings_cap * 2;
     claimant->endings = alloc_resize(claimant->endings, cap * sizeof(*claimant->endings));
     /* It never wrapped before it was full, and it is in order: the newest stands last. */
@@ -92,8 +94,9 @@ void claimant_remember(struct claimant *claimant, const char *key, size_t key_le
     claimant_make_room(claimant);
     claimant->endings[claimant->endings_at] = mark | (uint64_t)ending;
     claimant->endings_at = (claimant->endings_at + 1) % claimant->endings_cap;
-    if (claimant->n_endings < claimant->endings_cap)
+    if (claimant->n_endings < claimant->endings_cap) {
         claimant->n_endings++;
+    }
 }
 
 enum ending claimant_recall(const struct claimant *claimant, const char *key, size_t key_len)
@@ -102,8 +105,9 @@ enum ending claimant_recall(const struct claimant *claimant, const char *key, si
     for (uint32_t back = 1; back <= claimant->n_endings; back++) {
         uint64_t entry =
             claimant->endings[(claimant->endings_at + claimant->endings_cap - back) % claimant->endings_cap];
-        if ((entry & ~(uint64_t)ENDING_BITS) == mark)
+        if ((entry & ~(uint64_t)ENDING_BITS) == mark) {
             return (enum ending)(entry & ENDING_BITS);
+        }
     }
     return ENDING_NEVER;
 }

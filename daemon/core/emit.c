@@ -53,8 +53,9 @@ void emit_query(struct broker *broker, enum effect_kind kind, const struct ev_re
 static struct fx_reply *emit_reply(struct broker *broker, enum effect_kind kind, uint64_t peer_id,
                                    uint64_t request_id, const char *key, size_t key_len)
 {
-    if (request_id == 0)
+    if (request_id == 0) {
         return NULL;
+    }
     struct fx_reply *reply = &emit(broker, kind)->reply;
     *reply = (struct fx_reply){
         .peer_id = peer_id,
@@ -89,8 +90,9 @@ void emit_departed(struct broker *broker, const struct key *key, const struct de
 {
     struct fx_reply *reply = emit_reply(broker, departure->is_forced ? FX_FORCED : FX_UNLOCKED,
                                         departure->peer_id, departure->request_id, key->name, key->name_len);
-    if (reply == NULL)
+    if (reply == NULL) {
         return;
+    }
     reply->fence = departure->fence;
     reply->held_ms = departure->held_ms;
 }
@@ -99,8 +101,9 @@ void emit_refreshed(struct broker *broker, const struct key *key, const struct r
 {
     struct fx_reply *reply =
         emit_reply(broker, FX_REFRESHED, refresh->peer_id, refresh->request_id, key->name, key->name_len);
-    if (reply == NULL)
+    if (reply == NULL) {
         return;
+    }
     reply->fence = key->grant->fence;
     reply->ttl_ms = key->grant->ttl_ms;
     reply->valid_until_ms = emit_valid_until(key->grant, key->lease);
@@ -110,8 +113,9 @@ void emit_cancelled(struct broker *broker, const struct ev_request *from, bool c
 {
     struct fx_reply *reply =
         emit_reply(broker, FX_CANCELLED, from->peer_id, from->request_id, from->key, from->key_len);
-    if (reply != NULL)
+    if (reply != NULL) {
         reply->cancelled = cancelled;
+    }
 }
 
 void emit_inspected(struct broker *broker, const struct ev_request *from, bool elsewhere,
@@ -119,8 +123,9 @@ void emit_inspected(struct broker *broker, const struct ev_request *from, bool e
 {
     struct fx_reply *reply =
         emit_reply(broker, FX_INSPECTED, from->peer_id, from->request_id, from->key, from->key_len);
-    if (reply == NULL)
+    if (reply == NULL) {
         return;
+    }
     reply->elsewhere = elsewhere;
     reply->remaining_ms = remaining_ms;
 }
@@ -140,8 +145,9 @@ struct fx_reply *emit_refused(struct broker *broker, uint64_t peer_id, uint64_t 
 {
     static struct fx_reply nobody; /* takes what the caller fills in when nobody waits */
     struct fx_reply *reply = emit_reply(broker, FX_REFUSED, peer_id, request_id, key, key_len);
-    if (reply == NULL)
+    if (reply == NULL) {
         return &nobody;
+    }
     reply->refusal = refusal;
     return reply;
 }
@@ -158,10 +164,11 @@ void emit_notice(struct broker *broker, enum effect_kind kind, const struct clai
         .valid_until_ms = key->lease->times.valid_until_ms,
         .reason = reason,
     };
-    if (kind == FX_AT_RISK)
+    if (kind == FX_AT_RISK) {
         broker->stats->at_risk++;
-    else if (kind == FX_SAFE)
+    } else if (kind == FX_SAFE) {
         broker->stats->safe++;
-    else
+    } else {
         broker->stats->lost++;
+    }
 }

@@ -27,8 +27,9 @@ static bool hold_is_active(const struct key *key)
 bool hold_is_sound(const struct broker *broker, const struct key *key)
 {
     const struct lease *lease = key->lease;
-    if (broker->now_ms >= lease->times.risk_at_ms || lease->fence_next >= lease->fence_end)
+    if (broker->now_ms >= lease->times.risk_at_ms || lease->fence_next >= lease->fence_end) {
         return false;
+    }
     const struct claim *head = key->waiting;
     return head->auto_refresh ||
            (lease->times.sent_at_ms >= key->vacant_since_ms && lease->times.ttl_ms >= head->ttl_ms);
@@ -50,8 +51,9 @@ static void hold_refuse_refresh(struct broker *broker, struct key *key, struct r
 void hold_refuse_refreshes(struct broker *broker, struct key *key, enum refusal refusal, enum ending why,
                            const char *last_error)
 {
-    while (key->refreshes != NULL)
+    while (key->refreshes != NULL) {
         hold_refuse_refresh(broker, key, key->refreshes, refusal, why, last_error);
+    }
 }
 
 void hold_add_refresh(struct broker *broker, struct key *key, const struct ev_refresh *asked)
@@ -69,10 +71,12 @@ void hold_add_refresh(struct broker *broker, struct key *key, const struct ev_re
 
 static void hold_settle_refreshes(struct broker *broker, struct key *key)
 {
-    if (broker->link == LINK_DOWN)
+    if (broker->link == LINK_DOWN) {
         hold_refuse_refreshes(broker, key, REFUSED_UNAVAILABLE, 0, broker->link_error);
-    while (key->refreshes != NULL && broker->now_ms >= key->refreshes->due_ms)
+    }
+    while (key->refreshes != NULL && broker->now_ms >= key->refreshes->due_ms) {
         hold_refuse_refresh(broker, key, key->refreshes, REFUSED_UNAVAILABLE, 0, "no answer in time");
+    }
 }
 
 /* Whether some refresh has not been sent along with a renewal yet. They are sent in order, so the last
@@ -89,14 +93,18 @@ static bool hold_has_unsent_refresh(const struct key *key)
 static bool hold_wants_renewal(const struct broker *broker, const struct key *key)
 {
     const struct lease *lease = key->lease;
-    if (hold_has_unsent_refresh(key))
+    if (hold_has_unsent_refresh(key)) {
         return true;
-    if (broker->now_ms < lease->again_at_ms)
+    }
+    if (broker->now_ms < lease->again_at_ms) {
         return false;
-    if (key->grant == NULL)
+    }
+    if (key->grant == NULL) {
         return key->waiting != NULL && !hold_is_sound(broker, key);
-    if (!hold_is_active(key) || !key->grant->auto_refresh)
+    }
+    if (!hold_is_active(key) || !key->grant->auto_refresh) {
         return false;
+    }
     return broker->now_ms >= lease->times.renew_at_ms ||
            (key->waiting != NULL && lease_fences_wanted(lease) > 0);
 }
@@ -104,10 +112,12 @@ static bool hold_wants_renewal(const struct broker *broker, const struct key *ke
 void hold_pursue(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease;
-    if (lease->op.id != 0 || broker->link != LINK_UP || !hold_wants_renewal(broker, key))
+    if (lease->op.id != 0 || broker->link != LINK_UP || !hold_wants_renewal(broker, key)) {
         return;
-    if (key->grant == NULL)
+    }
+    if (key->grant == NULL) {
         lease->ttl_ms = key->waiting->ttl_ms;
+    }
     lease->op = (struct op){
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease->ttl_ms),
@@ -117,8 +127,9 @@ void hold_pursue(struct broker *broker, struct key *key)
 
     struct refresh *refresh;
     DL_FOREACH (key->refreshes, refresh) {
-        if (refresh->op_id == 0)
+        if (refresh->op_id == 0) {
             refresh->op_id = lease->op.id;
+        }
     }
 }
 
@@ -126,13 +137,15 @@ void hold_pursue(struct broker *broker, struct key *key)
 static void hold_settle_op(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease;
-    if (lease->op.id == 0 || broker->now_ms < lease->op.due_ms)
+    if (lease->op.id == 0 || broker->now_ms < lease->op.due_ms) {
         return;
+    }
     lease->op.id = 0;
     lease->times.renew_at_ms = broker->now_ms;
     struct refresh *refresh;
-    DL_FOREACH (key->refreshes, refresh)
+    DL_FOREACH (key->refreshes, refresh) {
         refresh->op_id = 0;
+    }
 }
 
 /* --- time ------------------------------------------------------------------------------------------ */
@@ -146,12 +159,14 @@ static int64_t hold_ttl_lost_at(const struct claim *claim)
 static void hold_settle_grant(struct broker *broker, struct key *key)
 {
     struct claim *claim = key->grant;
-    if (claim == NULL)
+    if (claim == NULL) {
         return;
+    }
     if (claim->state == CLAIM_REVOKED) {
         /* Without auto_refresh it was told until when it may believe: from there on nobody does. */
-        if (broker->now_ms >= claim->ttl_until_ms)
+        if (broker->now_ms >= claim->ttl_until_ms) {
             key_end_grant(broker, key, claim->ending);
+        }
     } else if (broker->now_ms >= claim->hold_until_ms) {
         key_revoke(broker, key, ENDING_MAX_HOLD);
     } else if (broker->now_ms >= hold_ttl_lost_at(claim)) {
@@ -166,10 +181,11 @@ static void hold_settle_grant(struct broker *broker, struct key *key)
 /* An unlock that waits for the next grant waits no longer than Redis may take to answer. */
 static void hold_settle_departure(struct broker *broker, struct key *key)
 {
-    if (broker->link == LINK_DOWN)
+    if (broker->link == LINK_DOWN) {
         key_refuse_departure(broker, key, broker->link_error);
-    else if (broker->now_ms >= key->departure.answer_by_ms)
+    } else if (broker->now_ms >= key->departure.answer_by_ms) {
         key_refuse_departure(broker, key, "no answer in time");
+    }
 }
 
 void hold_settle(struct broker *broker, struct key *key)
@@ -195,15 +211,19 @@ static int64_t hold_renewal_deadline(const struct broker *broker, const struct k
 {
     const struct lease *lease = key->lease;
     int64_t due_ms = broker->now_ms;
-    if (lease->op.id != 0)
+    if (lease->op.id != 0) {
         return lease->op.due_ms;
-    if (broker->link != LINK_UP)
+    }
+    if (broker->link != LINK_UP) {
         return DEADLINE_NEVER;
+    }
     if (key->grant != NULL) {
-        if (!hold_is_active(key) || !key->grant->auto_refresh)
+        if (!hold_is_active(key) || !key->grant->auto_refresh) {
             return DEADLINE_NEVER;
-        if (key->waiting == NULL || lease_fences_wanted(lease) == 0)
+        }
+        if (key->waiting == NULL || lease_fences_wanted(lease) == 0) {
             due_ms = lease->times.renew_at_ms;
+        }
     }
     return due_ms > lease->again_at_ms ? due_ms : lease->again_at_ms;
 }
@@ -215,15 +235,19 @@ int64_t hold_deadline(const struct broker *broker, const struct key *key)
     if (hold_is_active(key)) {
         deadline_ms = hold_earlier(deadline_ms, key->grant->hold_until_ms);
         deadline_ms = hold_earlier(deadline_ms, hold_ttl_lost_at(key->grant));
-        if (key->grant->auto_refresh && !lease->risk_told)
+        if (key->grant->auto_refresh && !lease->risk_told) {
             deadline_ms = hold_earlier(deadline_ms, lease->times.risk_at_ms);
+        }
     }
-    if (key->grant != NULL && key->grant->state == CLAIM_REVOKED)
+    if (key->grant != NULL && key->grant->state == CLAIM_REVOKED) {
         deadline_ms = hold_earlier(deadline_ms, key->grant->ttl_until_ms);
-    if (key->refreshes != NULL)
+    }
+    if (key->refreshes != NULL) {
         deadline_ms = hold_earlier(deadline_ms, key->refreshes->due_ms);
-    if (key->departure.request_id != 0)
+    }
+    if (key->departure.request_id != 0) {
         deadline_ms = hold_earlier(deadline_ms, key->departure.answer_by_ms);
+    }
     return deadline_ms;
 }
 
@@ -234,16 +258,18 @@ static void hold_prolong(struct key *key, const struct ev_outcome *outcome)
 {
     struct claim *claim = key->grant;
     int64_t until_ms = hold_earlier(outcome->sent_at_ms + outcome->ttl_ms, key->lease->times.valid_until_ms);
-    if (!claim->auto_refresh && claim->ttl_until_ms < until_ms)
+    if (!claim->auto_refresh && claim->ttl_until_ms < until_ms) {
         claim->ttl_until_ms = until_ms;
+    }
 }
 
 static void hold_answer_refreshes(struct broker *broker, struct key *key, const struct ev_outcome *outcome)
 {
     struct refresh *refresh, *next;
     DL_FOREACH_SAFE (key->refreshes, refresh, next) {
-        if (refresh->op_id != outcome->op_id)
+        if (refresh->op_id != outcome->op_id) {
             continue;
+        }
         hold_prolong(key, outcome);
         emit_refreshed(broker, key, refresh);
         DL_DELETE(key->refreshes, refresh);
@@ -263,8 +289,9 @@ static void hold_confirmed(struct broker *broker, struct key *key, const struct 
         lease->again_at_ms += timing_renew_pause(lease->ttl_ms);
         memcpy(key->last_error, no_fences, sizeof(no_fences));
     }
-    if (!hold_is_active(key))
+    if (!hold_is_active(key)) {
         return;
+    }
     if (lease->risk_told && broker->now_ms < lease->times.risk_at_ms) {
         lease->risk_told = false;
         emit_notice(broker, FX_SAFE, key->grant, 0);
@@ -278,8 +305,9 @@ static void hold_failed(struct broker *broker, struct key *key, const struct ev_
     key->lease->again_at_ms = broker->now_ms + timing_renew_pause(key->lease->ttl_ms);
     struct refresh *refresh, *next;
     DL_FOREACH_SAFE (key->refreshes, refresh, next) {
-        if (refresh->op_id == outcome->op_id)
+        if (refresh->op_id == outcome->op_id) {
             hold_refuse_refresh(broker, key, refresh, REFUSED_UNAVAILABLE, 0, outcome->text);
+        }
     }
 }
 
@@ -288,8 +316,9 @@ void hold_answered(struct broker *broker, struct lease *lease, const struct ev_o
     struct key *key = lease->key;
     bool is_current = lease->op.id != 0 && outcome->op_id == lease->op.id;
     bool without_fences = is_current && lease->op.fence_count > 0 && outcome->fence_count == 0;
-    if (is_current)
+    if (is_current) {
         lease->op.id = 0;
+    }
     switch (outcome->answer) {
     case ANSWER_OURS: /* also of a renewal that had been given up as unanswered: it is as true as any */
         hold_confirmed(broker, key, outcome, without_fences);
@@ -297,15 +326,17 @@ void hold_answered(struct broker *broker, struct lease *lease, const struct ev_o
     case ANSWER_TAKEN:
     case ANSWER_GONE:
         /* An attempt that was overtaken by the one that succeeded speaks of the time before it. */
-        if (outcome->sent_at_ms >= lease->times.sent_at_ms)
+        if (outcome->sent_at_ms >= lease->times.sent_at_ms) {
             key_lose(broker, key, outcome->answer == ANSWER_TAKEN ? ENDING_TAKEN : ENDING_DELETED);
+        }
         return;
     case ANSWER_TRANSIENT:
     case ANSWER_REFUSED:
     case ANSWER_UNKNOWN:
     case ANSWER_UNSENT:
-        if (is_current)
+        if (is_current) {
             hold_failed(broker, key, outcome);
+        }
         return;
     }
     assert(false && "an answer that the store knows and we do not");

@@ -26,8 +26,9 @@ struct key *key_find(struct broker *broker, const char *name, size_t name_len)
 struct key *key_get(struct broker *broker, const char *name, size_t name_len)
 {
     struct key *key = key_find(broker, name, name_len);
-    if (key != NULL)
+    if (key != NULL) {
         return key;
+    }
     key = alloc_bytes(sizeof(*key) + name_len);
     *key = (struct key){.vacant_since_ms = -1, .name_len = name_len, .timer.kind = TIMER_KEY};
     memcpy(key->name, name, name_len);
@@ -71,13 +72,15 @@ void key_add_claim(struct broker *broker, struct key *key, struct claim *claim)
     key_charge_user(broker, claim->user_id);
     broker->stats->claims_waiting++;
     key->n_tries += claim->wait_ms == 0;
-    if (key->attempt_at_ms > claim->try_at_ms)
+    if (key->attempt_at_ms > claim->try_at_ms) {
         key->attempt_at_ms = claim->try_at_ms;
+    }
     claim->timer.kind = TIMER_CLAIM;
     /* A claim that does not wait is bounded all the same: by the one attempt that it is for. */
     int64_t bound_ms = claim->wait_ms != 0 ? claim->wait_ms : claim->attempt_timeout_ms;
-    if (bound_ms != FOREVER)
+    if (bound_ms != FOREVER) {
         heap_set(&broker->timers, &claim->timer, broker->now_ms + bound_ms);
+    }
 }
 
 static void key_dequeue(struct broker *broker, struct claim *claim)
@@ -99,8 +102,9 @@ void key_drop_claim(struct broker *broker, struct claim *claim)
 /* For how long somebody else will have the key, as far as we know. */
 static int64_t key_remaining(const struct broker *broker, const struct key *key)
 {
-    if (key->lease != NULL && key->lease->state == LEASE_HELD)
+    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
         return key->lease->times.valid_until_ms - broker->now_ms;
+    }
     return key->other_until_ms > broker->now_ms ? key->other_until_ms - broker->now_ms : -1;
 }
 
@@ -109,13 +113,15 @@ void key_refuse_claim(struct broker *broker, struct claim *claim, enum refusal r
     struct key *key = claim->key;
     struct fx_reply *reply =
         emit_refused(broker, claim->claimant->id, claim->request_id, refusal, key->name, key->name_len);
-    if (refusal == REFUSED_HELD)
+    if (refusal == REFUSED_HELD) {
         reply->remaining_ms = key_remaining(broker, key);
+    }
     if (refusal == REFUSED_TIMEOUT || refusal == REFUSED_UNAVAILABLE) {
-        if (key->last_error[0] != '\0')
+        if (key->last_error[0] != '\0') {
             reply->last_error = key->last_error;
-        else if (key->grant == NULL && key->attempt.is_open && claim->n_attempts == 0)
+        } else if (key->grant == NULL && key->attempt.is_open && claim->n_attempts == 0) {
             reply->last_error = key->attempt.is_sent ? "no answer in time" : "not connected in time";
+        }
     }
     key_drop_claim(broker, claim);
 }
@@ -126,19 +132,22 @@ void key_refuse_claim(struct broker *broker, struct claim *claim, enum refusal r
 static void key_refuse_tries(struct broker *broker, struct key *key)
 {
     struct claim *claim, *next;
-    if (key->n_tries == 0)
+    if (key->n_tries == 0) {
         return;
+    }
     DL_FOREACH_SAFE (key->waiting, claim, next) {
-        if (claim->wait_ms == 0)
+        if (claim->wait_ms == 0) {
             key_refuse_claim(broker, claim, REFUSED_HELD);
+        }
     }
 }
 
 void key_refuse_departure(struct broker *broker, struct key *key, const char *last_error)
 {
     struct departure *departure = &key->departure;
-    if (departure->request_id == 0)
+    if (departure->request_id == 0) {
         return;
+    }
     emit_refused(broker, departure->peer_id, departure->request_id, REFUSED_UNAVAILABLE, key->name,
                  key->name_len)
         ->last_error = last_error;
@@ -169,13 +178,16 @@ static void key_grant_head(struct broker *broker, struct key *key)
     claim->hold_until_ms =
         claim->max_hold_ms == FOREVER ? DEADLINE_NEVER : broker->now_ms + claim->max_hold_ms;
     claim->ttl_until_ms = DEADLINE_NEVER;
-    if (!claim->auto_refresh)
+    if (!claim->auto_refresh) {
         claim->ttl_until_ms = key_earlier(broker->now_ms + claim->ttl_ms, lease->times.valid_until_ms);
-    if (key->vacant_since_ms >= 0)
+    }
+    if (key->vacant_since_ms >= 0) {
         broker->stats->handovers++;
+    }
     key->vacant_since_ms = -1;
-    if (claim->ttl_ms > lease->ttl_ms)
+    if (claim->ttl_ms > lease->ttl_ms) {
         lease->times.renew_at_ms = broker->now_ms; /* it asked for more than Redis has been told */
+    }
     lease->ttl_ms = claim->ttl_ms;
     key_answer_departure(broker, key);
     emit_granted(broker, claim, lease);
@@ -192,13 +204,15 @@ static void key_drop_grant(struct broker *broker, struct key *key)
 void key_end_grant(struct broker *broker, struct key *key, enum ending ending)
 {
     struct claim *claim = key->grant;
-    if (claim->state == CLAIM_GRANTED || claim->ending == ENDING_SHUTDOWN)
+    if (claim->state == CLAIM_GRANTED || claim->ending == ENDING_SHUTDOWN) {
         claimant_remember(claim->claimant, key->name, key->name_len, ending);
+    }
     hold_refuse_refreshes(broker, key, REFUSED_NOT_HELD, ending, NULL);
     key_drop_grant(broker, key);
     key->vacant_since_ms = broker->now_ms;
-    if (key->lease != NULL)
+    if (key->lease != NULL) {
         key->lease->risk_told = false;
+    }
 }
 
 void key_revoke(struct broker *broker, struct key *key, enum ending reason)
@@ -224,10 +238,12 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
         claimant_remember(claim->claimant, key->name, key->name_len, reason);
         hold_refuse_refreshes(broker, key, REFUSED_NOT_HELD, reason, NULL);
     }
-    if (claim != NULL && claim->state == CLAIM_REVOKED && claim->ending == ENDING_SHUTDOWN)
+    if (claim != NULL && claim->state == CLAIM_REVOKED && claim->ending == ENDING_SHUTDOWN) {
         claimant_remember(claim->claimant, key->name, key->name_len, reason);
-    if (claim != NULL)
+    }
+    if (claim != NULL) {
         key_drop_grant(broker, key);
+    }
     key_refuse_departure(broker, key, "no answer in time");
     /* What has run out here is still there in Redis for a moment; before that an attempt is in vain. */
     bool is_by_time = reason == ENDING_EXPIRED || reason == ENDING_TTL;
@@ -249,32 +265,37 @@ static void key_give_back(struct broker *broker, struct key *key)
 static void key_match(struct broker *broker, struct key *key)
 {
     bool is_held = key->lease != NULL && key->lease->state == LEASE_HELD;
-    if (key->grant != NULL)
+    if (key->grant != NULL) {
         return;
+    }
     if (key->waiting != NULL && is_held) {
-        if (hold_is_sound(broker, key))
+        if (hold_is_sound(broker, key)) {
             key_grant_head(broker, key);
+        }
     } else if (key->waiting != NULL) {
         attempt_pursue(broker, key);
     }
-    if (key->grant != NULL || key->waiting != NULL)
+    if (key->grant != NULL || key->waiting != NULL) {
         return;
-    if (is_held)
+    }
+    if (is_held) {
         key_give_back(broker, key);
-    else
+    } else {
         attempt_give_up(broker, key);
+    }
 }
 
 static int64_t key_deadline(const struct broker *broker, const struct key *key)
 {
     int64_t deadline_ms = leave_deadline(broker, key);
     int64_t next_ms = DEADLINE_NEVER;
-    if (key->lease != NULL && key->lease->state == LEASE_HELD)
+    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
         next_ms = hold_deadline(broker, key);
-    else if (key->attempt.is_open)
+    } else if (key->attempt.is_open) {
         next_ms = key->attempt.due_ms;
-    else if (key->waiting != NULL)
+    } else if (key->waiting != NULL) {
         next_ms = key->attempt_at_ms;
+    }
     return key_earlier(next_ms, deadline_ms);
 }
 
@@ -293,20 +314,23 @@ void key_settle(struct broker *broker, struct key *key)
     /* What has run out goes first, so that nothing below stands on it. */
     leave_settle(broker, key);
     attempt_settle(broker, key);
-    if (key->lease != NULL && key->lease->state == LEASE_HELD)
+    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
         hold_settle(broker, key);
+    }
 
     key_match(broker, key);
-    if (key->lease != NULL && key->lease->state == LEASE_HELD)
+    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
         hold_pursue(broker, key);
+    }
 
     if (key->waiting == NULL && key->lease == NULL && key->leaving == NULL) {
         key_bury(broker, key);
         return;
     }
     int64_t deadline_ms = key_deadline(broker, key);
-    if (deadline_ms == DEADLINE_NEVER)
+    if (deadline_ms == DEADLINE_NEVER) {
         heap_clear(&broker->timers, &key->timer);
-    else
+    } else {
         heap_set(&broker->timers, &key->timer, deadline_ms);
+    }
 }

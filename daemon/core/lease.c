@@ -12,8 +12,9 @@
 int64_t lease_fences_wanted(const struct lease *lease)
 {
     int64_t left = lease->fence_end - lease->fence_next;
-    if (left * 2 > lease->fence_block)
+    if (left * 2 > lease->fence_block) {
         return 0;
+    }
     int64_t wanted = lease->fence_block * 4;
     return wanted < LEASE_FENCES_MAX ? wanted : LEASE_FENCES_MAX;
 }
@@ -22,8 +23,9 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count)
 {
     /* The answer to an earlier command may come after that to a later one was taken in; what has been
      * granted meanwhile has fences from the later block, and fences only grow. */
-    if (count <= 0 || first < lease->fence_end)
+    if (count <= 0 || first < lease->fence_end) {
         return;
+    }
     lease->fence_next = first;
     lease->fence_end = first + count;
     lease->fence_block = count;
@@ -36,19 +38,22 @@ void lease_confirm(struct lease *lease, const struct broker_settings *settings, 
      * not renewed together. */
     uint64_t spread = lease->id * UINT64_C(11400714819323198485) >> 32;
     struct lease_times times = timing_confirmed(settings, sent_at_ms, ttl_ms, spread);
-    if (lease->state == LEASE_HELD)
+    if (lease->state == LEASE_HELD) {
         timing_extend(&lease->times, &times);
-    else
+    } else {
         lease->times = times;
+    }
 }
 
 void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome)
 {
-    if (outcome->op_id > lease->last_attempt_id)
+    if (outcome->op_id > lease->last_attempt_id) {
         return; /* a renewal or a release */
+    }
     lease->n_attempts--;
-    if (outcome->answer == ANSWER_UNKNOWN)
+    if (outcome->answer == ANSWER_UNKNOWN) {
         lease->may_be_set = true;
+    }
 }
 
 bool lease_may_be_set(const struct lease *lease)

@@ -22,12 +22,14 @@ void leave_forget(struct broker *broker, struct lease *lease)
 {
     struct key *key = lease->key;
     emit_forget(broker, lease);
-    if (lease->state == LEASE_LEAVING)
+    if (lease->state == LEASE_LEAVING) {
         DL_DELETE(key->leaving, lease);
-    else
+    } else {
         key->lease = NULL;
-    if (lease->state == LEASE_HELD)
+    }
+    if (lease->state == LEASE_HELD) {
         broker->stats->leases_held--;
+    }
     HASH_DEL(broker->leases, lease);
     free(lease);
 }
@@ -37,8 +39,9 @@ static void leave_refuse(struct broker *broker, struct lease *lease, enum refusa
                          const char *last_error)
 {
     struct departure *departure = &lease->departure;
-    if (departure->request_id == 0)
+    if (departure->request_id == 0) {
         return;
+    }
     struct fx_reply *reply = emit_refused(broker, departure->peer_id, departure->request_id, refusal,
                                           lease->key->name, lease->key->name_len);
     reply->why = why;
@@ -48,8 +51,9 @@ static void leave_refuse(struct broker *broker, struct lease *lease, enum refusa
 
 static void leave_pursue(struct broker *broker, struct lease *lease)
 {
-    if (lease->op.id != 0 || broker->link != LINK_UP || broker->now_ms < lease->again_at_ms)
+    if (lease->op.id != 0 || broker->link != LINK_UP || broker->now_ms < lease->again_at_ms) {
         return;
+    }
     lease->op = (struct op){
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + broker->settings.redis_timeout_ms,
@@ -61,8 +65,9 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
  * lengthens it once more at the most; but a lock command that was never answered may set it at any time. */
 static int64_t leave_over_at(const struct broker *broker, const struct lease *lease)
 {
-    if (lease_may_be_set(lease))
+    if (lease_may_be_set(lease)) {
         return INT64_MAX;
+    }
     int64_t ttl_ms = lease->ttl_ms > lease->times.ttl_ms ? lease->ttl_ms : lease->times.ttl_ms;
     return timing_confirmed(&broker->settings, broker->now_ms, 2 * ttl_ms, 0).gone_at_ms;
 }
@@ -70,15 +75,17 @@ static int64_t leave_over_at(const struct broker *broker, const struct lease *le
 void leave_begin(struct broker *broker, struct key *key, const struct departure *departure)
 {
     struct lease *lease = key->lease;
-    if (lease->state == LEASE_HELD)
+    if (lease->state == LEASE_HELD) {
         broker->stats->leases_held--;
+    }
     key->lease = NULL;
     lease->state = LEASE_LEAVING;
     lease->op = (struct op){0};
     lease->again_at_ms = broker->now_ms;
     lease->over_at_ms = leave_over_at(broker, lease);
-    if (departure != NULL)
+    if (departure != NULL) {
         lease->departure = *departure;
+    }
     DL_APPEND(key->leaving, lease);
     leave_pursue(broker, lease);
 }
@@ -94,18 +101,20 @@ static void leave_settle_one(struct broker *broker, struct lease *lease)
         lease->op.id = 0;
         lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
     }
-    if (broker->link == LINK_DOWN)
+    if (broker->link == LINK_DOWN) {
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, broker->link_error);
-    else if (lease->departure.request_id != 0 && broker->now_ms >= lease->departure.answer_by_ms)
+    } else if (lease->departure.request_id != 0 && broker->now_ms >= lease->departure.answer_by_ms) {
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, leave_no_answer);
+    }
     leave_pursue(broker, lease);
 }
 
 void leave_settle(struct broker *broker, struct key *key)
 {
     struct lease *lease, *next;
-    DL_FOREACH_SAFE (key->leaving, lease, next)
+    DL_FOREACH_SAFE (key->leaving, lease, next) {
         leave_settle_one(broker, lease);
+    }
 }
 
 int64_t leave_deadline(const struct broker *broker, const struct key *key)
@@ -114,14 +123,18 @@ int64_t leave_deadline(const struct broker *broker, const struct key *key)
     const struct lease *lease;
     DL_FOREACH (key->leaving, lease) {
         int64_t next_ms = lease->over_at_ms;
-        if (lease->op.id != 0 && lease->op.due_ms < next_ms)
+        if (lease->op.id != 0 && lease->op.due_ms < next_ms) {
             next_ms = lease->op.due_ms;
-        if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms)
+        }
+        if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms) {
             next_ms = lease->again_at_ms;
-        if (lease->departure.request_id != 0 && lease->departure.answer_by_ms < next_ms)
+        }
+        if (lease->departure.request_id != 0 && lease->departure.answer_by_ms < next_ms) {
             next_ms = lease->departure.answer_by_ms;
-        if (next_ms < deadline_ms)
+        }
+        if (next_ms < deadline_ms) {
             deadline_ms = next_ms;
+        }
     }
     return deadline_ms;
 }
@@ -130,8 +143,9 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
 {
     /* A renewal or an attempt that was under way when the lease was given up says nothing here: the
      * release was sent behind it. */
-    if (lease->op.id == 0 || outcome->op_id != lease->op.id)
+    if (lease->op.id == 0 || outcome->op_id != lease->op.id) {
         return;
+    }
     lease->op.id = 0;
     switch (outcome->answer) {
     case ANSWER_OURS:

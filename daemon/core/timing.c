@@ -52,8 +52,9 @@ struct lease_times timing_confirmed(const struct broker_settings *settings, int6
 
 static void timing_raise(int64_t *instant_ms, int64_t to_ms)
 {
-    if (*instant_ms < to_ms)
+    if (*instant_ms < to_ms) {
         *instant_ms = to_ms;
+    }
 }
 
 void timing_extend(struct lease_times *times, const struct lease_times *with)
@@ -73,8 +74,9 @@ int64_t timing_renew_timeout(const struct broker_settings *settings, int64_t ttl
 {
     const int64_t timeout_ms_min = 10;
     int64_t timeout_ms = ttl_ms / 6;
-    if (timeout_ms > settings->redis_timeout_ms)
+    if (timeout_ms > settings->redis_timeout_ms) {
         timeout_ms = settings->redis_timeout_ms;
+    }
     return timeout_ms > timeout_ms_min ? timeout_ms : timeout_ms_min;
 }
 

@@ -49,8 +49,9 @@ static void answer_print_refusal(struct print *print, struct rpc_id id, const st
     struct message_error error = MESSAGE_ERROR((enum wire_error)reply->refusal);
     error.key = reply->key;
     error.key_len = reply->key_len;
-    if (reply->refusal == REFUSED_NOT_HELD)
+    if (reply->refusal == REFUSED_NOT_HELD) {
         error.why = answer_endings[reply->why];
+    }
     error.limit = reply->limit;
     error.last_error = reply->last_error;
     error.remaining_ms = reply->remaining_ms;
@@ -96,8 +97,9 @@ static void answer_print_fault(struct print *print, struct rpc_id id, const stru
 {
     struct message_error error = MESSAGE_ERROR(request->error);
     error.message = request->fault.bytes;
-    if (request->error == WIRE_LIMIT)
+    if (request->error == WIRE_LIMIT) {
         error.limit = "waiting_per_connection"; /* the only one that is looked at so early */
+    }
     message_print_error(print, id, &error);
 }
 
@@ -113,12 +115,13 @@ static void answer_echo(struct peers *peers, struct request *request, struct buf
     } else {
         char *start = buf_reserve(out, answer_room(request->fault.len));
         struct print print = print_into(start, answer_room(request->fault.len));
-        if (request->error != 0)
+        if (request->error != 0) {
             answer_print_fault(&print, id, request);
-        else if (request->method == METHOD_CANCEL)
+        } else if (request->method == METHOD_CANCEL) {
             message_print_cancelled(&print, id, false);
-        else
+        } else {
             message_print_pong(&print, id);
+        }
         answer_printed(out, &print, start);
     }
 }
@@ -126,12 +129,14 @@ static void answer_echo(struct peers *peers, struct request *request, struct buf
 static void answer_request(struct peers *peers, enum effect_kind kind, const struct fx_reply *reply)
 {
     struct request *request = request_find(&peers->requests, reply->request_id);
-    if (request == NULL || request->peer->conn.is_closing)
+    if (request == NULL || request->peer->conn.is_closing) {
         return; /* its client has gone, or goes: nothing is worked out for nobody */
+    }
     struct rpc_id id = {.text = request->wire_id.bytes, .len = request->wire_id.len};
     struct buf *out = peer_open_answer(request);
-    if (kind == FX_REFUSED)
+    if (kind == FX_REFUSED) {
         peers->stats->request_errors++;
+    }
     if (kind == FX_ECHOED) {
         answer_echo(peers, request, out, id);
     } else if (kind == FX_INSPECTED) {
@@ -148,8 +153,9 @@ static void answer_request(struct peers *peers, enum effect_kind kind, const str
 static void answer_notice(struct peers *peers, enum effect_kind kind, const struct fx_notice *notice)
 {
     struct peer *peer = peers_find(peers, notice->peer_id);
-    if (peer == NULL)
+    if (peer == NULL) {
         return;
+    }
     struct message_lock lock = {
         .key = notice->key,
         .key_len = notice->key_len,
@@ -159,12 +165,13 @@ static void answer_notice(struct peers *peers, enum effect_kind kind, const stru
     struct buf *out = conn_out(&peer->conn);
     char *start = buf_reserve(out, answer_room(notice->key_len));
     struct print print = print_into(start, answer_room(notice->key_len));
-    if (kind == FX_AT_RISK)
+    if (kind == FX_AT_RISK) {
         message_print_at_risk(&print, &lock, notice->lost_at_ms);
-    else if (kind == FX_SAFE)
+    } else if (kind == FX_SAFE) {
         message_print_safe(&print, &lock);
-    else
+    } else {
         message_print_lost(&print, &lock, answer_endings[notice->reason]);
+    }
     print_literal(&print, "\n");
     answer_printed(out, &print, start);
     conn_printed(&peer->conn);
@@ -172,8 +179,9 @@ static void answer_notice(struct peers *peers, enum effect_kind kind, const stru
 
 void peers_carry_out(void *ctx, const struct effect *effect)
 {
-    if (effect->kind >= FX_AT_RISK)
+    if (effect->kind >= FX_AT_RISK) {
         answer_notice(ctx, effect->kind, &effect->notice);
-    else
+    } else {
         answer_request(ctx, effect->kind, &effect->reply);
+    }
 }

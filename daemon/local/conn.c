@@ -41,10 +41,12 @@ void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sink
 static void conn_on_handle_closed(uv_handle_t *handle)
 {
     struct conn *conn = handle->data;
-    if (--conn->n_handles > 0)
+    if (--conn->n_handles > 0) {
         return;
-    if (conn->death_fd >= 0)
+    }
+    if (conn->death_fd >= 0) {
         close(conn->death_fd);
+    }
     frame_deinit(&conn->frame);
     buf_deinit(&conn->out);
     buf_deinit(&conn->writing);
@@ -53,32 +55,39 @@ static void conn_on_handle_closed(uv_handle_t *handle)
 
 void conn_abort(struct conn *conn)
 {
-    if (conn->is_closing)
+    if (conn->is_closing) {
         return;
+    }
     conn->is_closing = true;
-    if (conn->is_dirty)
+    if (conn->is_dirty) {
         DL_DELETE2(conn->set->dirty, conn, prev_dirty, next_dirty);
-    if (conn->is_paused)
+    }
+    if (conn->is_paused) {
         DL_DELETE2(conn->set->paused, conn, prev_paused, next_paused);
-    if (conn->is_finishing)
+    }
+    if (conn->is_finishing) {
         DL_DELETE2(conn->set->finishing, conn, prev_finishing, next_finishing);
+    }
     uv_close((uv_handle_t *)&conn->pipe, conn_on_handle_closed);
-    if (conn->death_fd >= 0)
+    if (conn->death_fd >= 0) {
         uv_close((uv_handle_t *)&conn->death, conn_on_handle_closed);
+    }
 }
 
 static void conn_mark_dirty(struct conn *conn)
 {
-    if (conn->is_dirty || conn->is_closing)
+    if (conn->is_dirty || conn->is_closing) {
         return;
+    }
     conn->is_dirty = true;
     DL_APPEND2(conn->set->dirty, conn, prev_dirty, next_dirty);
 }
 
 void conn_finish(struct conn *conn)
 {
-    if (conn->is_finishing || conn->is_closing)
+    if (conn->is_finishing || conn->is_closing) {
         return;
+    }
     conn->is_finishing = true;
     conn->finish_by_ms = clock_now_ms() + CONN_FINISH_MS;
     DL_APPEND2(conn->set->finishing, conn, prev_finishing, next_finishing);
@@ -89,15 +98,18 @@ void conn_finish(struct conn *conn)
 /* Ends the connection from this side of the sinks. */
 static void conn_end(struct conn *conn, enum conn_end why)
 {
-    if (conn->is_closing)
+    if (conn->is_closing) {
         return;
+    }
     bool was_finishing = conn->is_finishing;
-    if (why == CONN_END_EOF || why == CONN_END_TOO_LONG)
+    if (why == CONN_END_EOF || why == CONN_END_TOO_LONG) {
         conn_finish(conn);
-    else
+    } else {
         conn_abort(conn);
-    if (!was_finishing)
+    }
+    if (!was_finishing) {
         conn->set->sinks.on_end(conn->ctx, why);
+    }
 }
 
 static void conn_on_death(uv_poll_t *poll, int status, int events)
@@ -137,8 +149,9 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *ro
     const char *line;
     size_t len;
     int r;
-    if (n_read == 0 || n_read == UV_ENOBUFS)
+    if (n_read == 0 || n_read == UV_ENOBUFS) {
         return; /* it would have blocked; or there was no room */
+    }
     if (n_read < 0) {
         conn_end(conn, n_read == UV_EOF ? CONN_END_EOF : CONN_END_ERROR);
         return;
@@ -147,15 +160,18 @@ static void conn_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *ro
     frame_feed(&conn->frame, room->base, (size_t)n_read);
     while ((r = frame_next(&conn->frame, &line, &len)) == 0) {
         conn->set->sinks.on_line(conn->ctx, line, len);
-        if (conn->is_closing || conn->is_finishing)
+        if (conn->is_closing || conn->is_finishing) {
             return;
+        }
     }
-    if (r == FRAME_E_NO_MEMORY)
+    if (r == FRAME_E_NO_MEMORY) {
         alloc_failed((size_t)n_read);
-    if (r == FRAME_E_TOO_LONG)
+    }
+    if (r == FRAME_E_TOO_LONG) {
         conn_end(conn, CONN_END_TOO_LONG);
-    else if ((size_t)n_read == room->len)
+    } else if ((size_t)n_read == room->len) {
         conn_pause(conn);
+    }
 }
 
 static void conn_set_resume(struct conn_set *set)
@@ -164,8 +180,9 @@ static void conn_set_resume(struct conn_set *set)
     while ((conn = set->paused) != NULL) {
         DL_DELETE2(set->paused, conn, prev_paused, next_paused);
         conn->is_paused = false;
-        if (!conn->is_finishing)
+        if (!conn->is_finishing) {
             uv_read_start((uv_stream_t *)&conn->pipe, conn_on_room, conn_on_read);
+        }
     }
 }
 
@@ -183,18 +200,20 @@ void conn_printed(struct conn *conn)
         return;
     }
     conn_mark_dirty(conn);
-    if (conn->out.len + conn->writing.len > conn->set->output_max)
+    if (conn->out.len + conn->writing.len > conn->set->output_max) {
         conn_end(conn, CONN_END_OVERFLOW);
+    }
 }
 
 static void conn_on_written(uv_write_t *write, int status)
 {
     struct conn *conn = write->data;
     buf_clear(&conn->writing);
-    if (status < 0)
+    if (status < 0) {
         conn_end(conn, CONN_END_ERROR);
-    else
+    } else {
         conn_mark_dirty(conn);
+    }
 }
 
 /* What the socket did not take is left to libuv, out of the way of what is printed next. */
@@ -210,33 +229,40 @@ static int conn_write_rest(struct conn *conn)
 
 static void conn_flush(struct conn *conn)
 {
-    if (conn->writing.len > 0)
+    if (conn->writing.len > 0) {
         return; /* conn_on_written comes back */
+    }
     int r = 0;
     if (conn->out.len > 0) {
         uv_buf_t all = uv_buf_init((char *)buf_bytes(&conn->out), (unsigned)conn->out.len);
         r = uv_try_write((uv_stream_t *)&conn->pipe, &all, 1);
-        if (r > 0)
+        if (r > 0) {
             buf_consume(&conn->out, (size_t)r);
-        if (conn->out.len == 0)
+        }
+        if (conn->out.len == 0) {
             buf_clear(&conn->out); /* a burst is not kept in memory for the next one */
-        if (r == UV_EAGAIN)
+        }
+        if (r == UV_EAGAIN) {
             r = 0;
+        }
     }
-    if (r >= 0 && conn->out.len > 0)
+    if (r >= 0 && conn->out.len > 0) {
         r = conn_write_rest(conn);
-    if (r < 0)
+    }
+    if (r < 0) {
         conn_end(conn, CONN_END_ERROR);
-    else if (conn->is_finishing && conn->writing.len == 0)
+    } else if (conn->is_finishing && conn->writing.len == 0) {
         conn_abort(conn);
+    }
 }
 
 /* Whoever has left and does not read what is still for it is not waited for. The loop never sleeps long, so
  * a look at each turn will do. */
 static void conn_set_end_late(struct conn_set *set)
 {
-    while (set->finishing != NULL && set->finishing->finish_by_ms <= clock_now_ms())
+    while (set->finishing != NULL && set->finishing->finish_by_ms <= clock_now_ms()) {
         conn_abort(set->finishing);
+    }
 }
 
 void conn_set_flush(struct conn_set *set)
@@ -258,8 +284,9 @@ static int conn_read_creds(struct conn *conn, int fd)
 {
     struct ucred creds;
     socklen_t len = sizeof(creds);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creds, &len) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creds, &len) < 0) {
         return -errno;
+    }
     conn->creds = (struct conn_creds){.pid = creds.pid, .uid = creds.uid, .gid = creds.gid};
     return 0;
 }
@@ -270,10 +297,12 @@ static int conn_open_pidfd(const struct conn *conn, int fd)
 {
     int death_fd;
     socklen_t len = sizeof(death_fd);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &death_fd, &len) == 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &death_fd, &len) == 0) {
         return death_fd;
-    if (errno != ENOPROTOOPT || conn->creds.pid <= 0)
+    }
+    if (errno != ENOPROTOOPT || conn->creds.pid <= 0) {
         return -errno;
+    }
     death_fd = (int)syscall(SYS_pidfd_open, conn->creds.pid, 0);
     return death_fd >= 0 ? death_fd : -errno;
 }
@@ -286,8 +315,9 @@ static int conn_open_pidfd(const struct conn *conn, int fd)
 static int conn_watch_death(struct conn *conn, int fd)
 {
     int death_fd = conn_open_pidfd(conn, fd);
-    if (death_fd < 0)
+    if (death_fd < 0) {
         return death_fd == -ESRCH ? -ESRCH : 0;
+    }
     if (uv_poll_init(conn->set->loop, &conn->death, death_fd) < 0) {
         close(death_fd);
         return 0;
@@ -306,8 +336,9 @@ int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void
     conn->ctx = ctx;
     conn->death_fd = -1;
     int r = uv_pipe_init(set->loop, &conn->pipe, /* ipc= */ 0);
-    if (r < 0)
+    if (r < 0) {
         return r;
+    }
     conn->n_handles = 1;
     conn->pipe.data = conn;
     frame_init(&conn->frame, set->line_max);
@@ -316,14 +347,18 @@ int conn_open(struct conn *conn, struct conn_set *set, uv_stream_t *server, void
 
     uv_os_fd_t fd;
     r = uv_accept(server, (uv_stream_t *)&conn->pipe);
-    if (r == 0)
+    if (r == 0) {
         r = uv_fileno((uv_handle_t *)&conn->pipe, &fd);
-    if (r == 0)
+    }
+    if (r == 0) {
         r = conn_read_creds(conn, fd);
-    if (r == 0)
+    }
+    if (r == 0) {
         r = conn_watch_death(conn, fd);
-    if (r == 0)
+    }
+    if (r == 0) {
         r = uv_read_start((uv_stream_t *)&conn->pipe, conn_on_room, conn_on_read);
+    }
     if (r < 0) {
         *ret_closing = true;
         conn_abort(conn);

@@ -43,10 +43,12 @@ static int listener_lock(const char *path, char ret_error[LISTENER_ERROR_CAP])
     char lock_path[sizeof(((struct listener *)0)->path) + sizeof(".lock")];
     snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
     int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
+    if (fd < 0) {
         return listener_fail(ret_error, lock_path, "cannot open");
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         return fd;
+    }
     int r = errno == EWOULDBLOCK
                 ? (errno = EADDRINUSE, listener_fail(ret_error, path, "another rlockd is running"))
                 : listener_fail(ret_error, lock_path, "cannot lock");
@@ -58,8 +60,9 @@ static int listener_lock(const char *path, char ret_error[LISTENER_ERROR_CAP])
 static int listener_clear_path(const char *path, char ret_error[LISTENER_ERROR_CAP])
 {
     struct stat st;
-    if (lstat(path, &st) < 0)
+    if (lstat(path, &st) < 0) {
         return errno == ENOENT ? 0 : listener_fail(ret_error, path, "cannot look at it");
+    }
     if (!S_ISSOCK(st.st_mode)) {
         errno = EEXIST;
         return listener_fail(ret_error, path, "is no socket");
@@ -77,12 +80,15 @@ static int listener_bind(int fd, const struct listener_config *config, struct li
     mode_t old_mask = umask(~config->mode & 0777);
     int r = bind(fd, (const struct sockaddr *)&address, sizeof(address));
     umask(old_mask);
-    if (r < 0)
+    if (r < 0) {
         return listener_fail(ret_error, config->path, "cannot bind");
-    if (config->group != (gid_t)-1 && chown(config->path, (uid_t)-1, config->group) < 0)
+    }
+    if (config->group != (gid_t)-1 && chown(config->path, (uid_t)-1, config->group) < 0) {
         return listener_fail(ret_error, config->path, "cannot give it to its group");
-    if (lstat(config->path, &st) < 0)
+    }
+    if (lstat(config->path, &st) < 0) {
         return listener_fail(ret_error, config->path, "has gone");
+    }
     listener->dev = st.st_dev;
     listener->ino = st.st_ino;
     return 0;
@@ -91,8 +97,9 @@ static int listener_bind(int fd, const struct listener_config *config, struct li
 static void listener_on_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = server->data;
-    if (status == 0)
+    if (status == 0) {
         listener->on_connection(listener->ctx, server);
+    }
 }
 
 static void listener_on_closed(uv_handle_t *handle)
@@ -107,14 +114,17 @@ static int listener_make_socket(struct listener *listener, const struct listener
                                 char ret_error[LISTENER_ERROR_CAP])
 {
     int r = listener_clear_path(config->path, ret_error);
-    if (r < 0)
+    if (r < 0) {
         return r;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
+    if (fd < 0) {
         return listener_fail(ret_error, config->path, "cannot make a socket");
+    }
     r = listener_bind(fd, config, listener, ret_error);
-    if (r == 0)
+    if (r == 0) {
         return fd;
+    }
     close(fd);
     return r;
 }
@@ -144,11 +154,13 @@ int listener_open(struct listener **ret, uv_loop_t *loop, const struct listener_
     r = uv_pipe_init(loop, &listener->pipe, /* ipc= */ 0);
     fd = r == 0 ? listener_make_socket(listener, config, ret_error) : r;
     r = fd < 0 ? fd : uv_pipe_open(&listener->pipe, fd);
-    if (r == 0)
+    if (r == 0) {
         r = uv_listen((uv_stream_t *)&listener->pipe, config->backlog, listener_on_connection);
+    }
     if (r < 0) {
-        if (fd >= 0)
+        if (fd >= 0) {
             snprintf(ret_error, LISTENER_ERROR_CAP, "%s: cannot listen: %s", config->path, uv_strerror(r));
+        }
         uv_close((uv_handle_t *)&listener->pipe, listener_on_closed);
         return r;
     }
@@ -159,7 +171,8 @@ int listener_open(struct listener **ret, uv_loop_t *loop, const struct listener_
 void listener_close(struct listener *listener)
 {
     struct stat st;
-    if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev && st.st_ino == listener->ino)
+    if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev && st.st_ino == listener->ino) {
         unlink(listener->path);
+    }
     uv_close((uv_handle_t *)&listener->pipe, listener_on_closed);
 }

@@ -30,8 +30,9 @@ enum {
 static void peers_post_list(struct peers *peers)
 {
     const struct request *next = request_next_list(&peers->requests);
-    if (next == NULL || next->id == peers->list_id)
+    if (next == NULL || next->id == peers->list_id) {
         return;
+    }
     peers->list_id = next->id;
     peers->post(peers->post_ctx, &(struct event){
                                      .kind = EV_ECHO,
@@ -42,18 +43,21 @@ static void peers_post_list(struct peers *peers)
 struct buf *peer_open_answer(struct request *request)
 {
     struct batch *batch = request->batch;
-    if (batch == NULL)
+    if (batch == NULL) {
         return conn_out(&request->peer->conn);
+    }
     request->peer->batch_len -= batch->out.len; /* counted anew when it has grown */
-    if (batch->out.len > 0)
+    if (batch->out.len > 0) {
         buf_append(&batch->out, ",", 1);
+    }
     return &batch->out;
 }
 
 static void peer_post_gone(struct peer *peer)
 {
-    if (peer->is_gone)
+    if (peer->is_gone) {
         return;
+    }
     peer->is_gone = true;
     peer->peers->post(peer->peers->post_ctx, &(struct event){.kind = EV_PEER_GONE, .gone_peer_id = peer->id});
 }
@@ -70,8 +74,9 @@ static void peer_free_batch(struct peer *peer, struct batch *batch)
  * as none. */
 static void peer_settle_batch(struct peer *peer, struct batch *batch)
 {
-    if (batch->is_open || batch->n_pending > 0)
+    if (batch->is_open || batch->n_pending > 0) {
         return;
+    }
     if (batch->out.len > 0) {
         struct buf *out = conn_out(&peer->conn);
         buf_append(out, "[", 1);
@@ -117,8 +122,9 @@ static struct request *call_keep(const struct call *call, struct request_seed se
     struct peer *peer = call->peer;
     seed.batch = call->batch;
     seed.wire_id = call->rpc->id;
-    if (call->batch != NULL)
+    if (call->batch != NULL) {
         call->batch->n_pending++;
+    }
     conn_set_spend(&peer->peers->conns, sizeof(struct request));
     return request_new(&peer->peers->requests, &peer->requests, peer, &seed);
 }
@@ -127,8 +133,9 @@ static struct request *call_keep(const struct call *call, struct request_seed se
 static uint64_t call_keep_request(const struct call *call)
 {
     const struct message *message = call->message;
-    if (call->rpc->is_notification)
+    if (call->rpc->is_notification) {
         return 0;
+    }
     return call_keep(call,
                      (struct request_seed){
                          .method = message->method,
@@ -176,8 +183,9 @@ static void call_fail(const struct call *call, enum wire_error error, const char
 static void handle_lock(const struct call *call)
 {
     const struct message *message = call->message;
-    if (call->rpc->is_notification)
+    if (call->rpc->is_notification) {
         return; /* nobody could be told of the grant, so nothing is acquired */
+    }
     call_post(call, &(struct event){
                         .kind = EV_CLAIM,
                         .claim =
@@ -240,9 +248,10 @@ static void handle_cancel(const struct call *call)
 
 static void handle_inspect(const struct call *call)
 {
-    if (!call->rpc->is_notification)
+    if (!call->rpc->is_notification) {
         call_post(call,
                   &(struct event){.kind = EV_INSPECT, .inspect = call_from(call, call_keep_request(call))});
+    }
 }
 
 /* For root and the daemon's own user: it takes a lock away from whoever believes to have it. */
@@ -251,8 +260,9 @@ static void handle_force_unlock(const struct call *call)
     const struct conn_creds *creds = &call->peer->conn.creds;
     char safe[TEXT_SAFE_CAP];
     if (creds->uid != 0 && creds->uid != geteuid()) {
-        if (!call->rpc->is_notification)
+        if (!call->rpc->is_notification) {
             call_fail(call, WIRE_DENIED, "force_unlock is for root and the daemon's own user");
+        }
         return;
     }
     log_notice("force_unlock of \"%s\" by pid %d, uid %u",
@@ -264,14 +274,16 @@ static void handle_force_unlock(const struct call *call)
 /* Answered from what is known when its turn comes. */
 static void handle_status(const struct call *call)
 {
-    if (!call->rpc->is_notification)
+    if (!call->rpc->is_notification) {
         call_echo(call, call_keep_request(call));
+    }
 }
 
 static void handle_list(const struct call *call)
 {
-    if (call->rpc->is_notification)
+    if (call->rpc->is_notification) {
         return;
+    }
     (void)call_keep_request(call);
     peers_post_list(call->peer->peers);
 }
@@ -315,12 +327,13 @@ static void peer_on_call(struct peer *peer, struct batch *batch, const struct rp
         return;
     }
     int r = message_parse(rpc, &peer->peers->config.defaults, &message, fault);
-    if (r == 0 && !rpc->is_notification && request_may_last(message.method) && peer_is_full(peer))
+    if (r == 0 && !rpc->is_notification && request_may_last(message.method) && peer_is_full(peer)) {
         call_fail(&call, WIRE_LIMIT, NULL);
-    else if (r == 0)
+    } else if (r == 0) {
         peer_handlers[message.method](&call);
-    else if (!rpc->is_notification)
+    } else if (!rpc->is_notification) {
         call_fail(&call, r == MESSAGE_E_METHOD ? WIRE_METHOD_NOT_FOUND : WIRE_INVALID_PARAMS, fault);
+    }
 }
 
 /* --- lines ----------------------------------------------------------------------------------------- */
@@ -328,8 +341,9 @@ static void peer_on_call(struct peer *peer, struct batch *batch, const struct rp
 static bool peer_is_blank(const char *line, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r')
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') {
             return false;
+        }
     }
     return true;
 }
@@ -356,14 +370,16 @@ static void peer_on_line(void *ctx, const char *line, size_t len)
 {
     struct peer *peer = ctx;
     struct rpc rpc;
-    if (peer_is_blank(line, len))
+    if (peer_is_blank(line, len)) {
         return;
+    }
     int r = rpc_open(&rpc, line, len);
     if (r == 0) {
         struct batch *batch = rpc.is_batch ? peer_open_batch(peer) : NULL;
         struct rpc_call call;
-        while (rpc_next(&rpc, &call))
+        while (rpc_next(&rpc, &call)) {
             peer_on_call(peer, batch, &call);
+        }
         if (batch != NULL) {
             batch->is_open = false;
             peer_settle_batch(peer, batch);
@@ -380,8 +396,9 @@ static void peer_on_end(void *ctx, enum conn_end why)
 {
     static struct log_limit log_limit;
     struct peer *peer = ctx;
-    if (why == CONN_END_TOO_LONG)
+    if (why == CONN_END_TOO_LONG) {
         peer_on_bad_line(peer, WIRE_INVALID_REQUEST, "the line is longer than limits.line");
+    }
     if (why == CONN_END_TOO_LONG || why == CONN_END_OVERFLOW) {
         peer->peers->stats->connections_dropped++;
         log_limited(&log_limit, PEER_LOG_EVERY_MS, LOG_LEVEL_INFO, "client pid %d, uid %u dropped: %s",
@@ -395,8 +412,9 @@ static void peer_uncount(struct peer *peer)
 {
     struct peers *peers = peer->peers;
     struct peer_user *user;
-    if (!peer->is_counted)
+    if (!peer->is_counted) {
         return;
+    }
     peers->stats->connections--;
     HASH_FIND(hh, peers->users, &peer->conn.creds.uid, sizeof(peer->conn.creds.uid), user);
     assert(user != NULL);
@@ -412,16 +430,19 @@ static void peer_on_closed(void *ctx)
     struct peers *peers = peer->peers;
     peer_post_gone(peer);
     peer_uncount(peer);
-    while (peer->requests.all != NULL)
+    while (peer->requests.all != NULL) {
         request_free(&peers->requests, &peer->requests, peer->requests.all);
+    }
     peers_post_list(peers);
-    while (peer->batches != NULL)
+    while (peer->batches != NULL) {
         peer_free_batch(peer, peer->batches);
+    }
     HASH_DEL(peers->all, peer);
     free(peer->command);
     free(peer);
-    if (peers->is_closing && peers->all == NULL)
+    if (peers->is_closing && peers->all == NULL) {
         peers->on_empty(peers->on_empty_ctx);
+    }
 }
 
 void peers_init(struct peers *peers, uv_loop_t *loop)
@@ -457,10 +478,12 @@ static const char *peer_count(struct peer *peer)
     uid_t uid = peer->conn.creds.uid;
     struct peer_user *user;
     HASH_FIND(hh, peers->users, &uid, sizeof(uid), user);
-    if (peers->stats->connections >= (uint64_t)peers->config.connections_max)
+    if (peers->stats->connections >= (uint64_t)peers->config.connections_max) {
         return "connections";
-    if (user != NULL && user->n_connections >= peers->config.connections_per_user_max)
+    }
+    if (user != NULL && user->n_connections >= peers->config.connections_per_user_max) {
         return "connections_per_user";
+    }
     if (user == NULL) {
         user = alloc_zeroed(1, sizeof(*user));
         user->uid = uid;
@@ -504,11 +527,13 @@ void peers_accept(struct peers *peers, uv_stream_t *server)
         return;
     }
     HASH_ADD(hh, peers->all, id, sizeof(peer->id), peer);
-    if (r < 0)
+    if (r < 0) {
         return;
+    }
     const char *limit = peer_count(peer);
-    if (limit != NULL)
+    if (limit != NULL) {
         peer_turn_away(peer, limit);
+    }
 }
 
 void peers_close(struct peers *peers, void (*on_empty)(void *ctx), void *ctx)
@@ -517,8 +542,10 @@ void peers_close(struct peers *peers, void (*on_empty)(void *ctx), void *ctx)
     peers->on_empty = on_empty;
     peers->on_empty_ctx = ctx;
     conn_set_flush(&peers->conns);
-    for (struct peer *peer = peers->all; peer != NULL; peer = peer->hh.next)
+    for (struct peer *peer = peers->all; peer != NULL; peer = peer->hh.next) {
         conn_abort(&peer->conn);
-    if (peers->all == NULL)
+    }
+    if (peers->all == NULL) {
         on_empty(ctx);
+    }
 }

@@ -11,8 +11,9 @@
 
 static struct request_text request_keep(char **at, const char *bytes, size_t len)
 {
-    if (bytes == NULL)
+    if (bytes == NULL) {
         return (struct request_text){0};
+    }
     struct request_text kept = {.bytes = *at, .len = len};
     memcpy(*at, bytes, len);
     *at += len;
@@ -32,8 +33,9 @@ const struct request *request_next_list(const struct request_set *set)
 
 static void request_add_list(struct request_set *set, struct request_table *table, struct request *request)
 {
-    if (table->lists == NULL)
+    if (table->lists == NULL) {
         DL_APPEND(set->listing, table);
+    }
     DL_APPEND2(table->lists, request, prev_list, next_list);
 }
 
@@ -42,10 +44,12 @@ static void request_remove_list(struct request_set *set, struct request_table *t
 {
     bool was_next = request == request_next_list(set);
     DL_DELETE2(table->lists, request, prev_list, next_list);
-    if (was_next || table->lists == NULL)
+    if (was_next || table->lists == NULL) {
         DL_DELETE(set->listing, table);
-    if (was_next && table->lists != NULL)
+    }
+    if (was_next && table->lists != NULL) {
         DL_APPEND(set->listing, table);
+    }
 }
 
 struct request *request_new(struct request_set *set, struct request_table *table, struct peer *peer,
@@ -69,24 +73,28 @@ struct request *request_new(struct request_set *set, struct request_table *table
     request->after = request_keep(&at, seed->after.bytes, seed->after.len);
     request->fault = request_keep(&at, seed->fault, fault_len);
     HASH_ADD(hh, set->by_id, id, sizeof(request->id), request);
-    if (request->canonical.len > 0)
+    if (request->canonical.len > 0) {
         HASH_ADD_KEYPTR(hh_name, table->by_name, request->canonical.bytes, request->canonical.len, request);
+    }
     DL_APPEND(table->all, request);
     table->n_lasting += request_may_last(request->method);
-    if (request->method == METHOD_LIST)
+    if (request->method == METHOD_LIST) {
         request_add_list(set, table, request);
+    }
     return request;
 }
 
 void request_free(struct request_set *set, struct request_table *table, struct request *request)
 {
     HASH_DELETE(hh, set->by_id, request);
-    if (request->canonical.len > 0)
+    if (request->canonical.len > 0) {
         HASH_DELETE(hh_name, table->by_name, request);
+    }
     DL_DELETE(table->all, request);
     table->n_lasting -= request_may_last(request->method);
-    if (request->method == METHOD_LIST)
+    if (request->method == METHOD_LIST) {
         request_remove_list(set, table, request);
+    }
     free(request);
 }
 

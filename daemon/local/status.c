@@ -74,11 +74,13 @@ static char *status_read_command(pid_t pid)
         len = read(fd, command, sizeof(command));
         close(fd);
     }
-    while (len > 0 && command[len - 1] == '\0')
+    while (len > 0 && command[len - 1] == '\0') {
         len--;
+    }
     for (ssize_t i = 0; i < len; i++) {
-        if (command[i] == '\0')
+        if (command[i] == '\0') {
             command[i] = ' ';
+        }
     }
     return alloc_copy(command, len > 0 ? (size_t)len : 0);
 }
@@ -86,10 +88,12 @@ static char *status_read_command(pid_t pid)
 /* Looked up once: a client that holds much is shown often. NULL if it cannot be seen. */
 static const char *status_command(struct peer *peer)
 {
-    if (peer->conn.creds.pid <= 0)
+    if (peer->conn.creds.pid <= 0) {
         return NULL;
-    if (peer->command == NULL)
+    }
+    if (peer->command == NULL) {
         peer->command = status_read_command(peer->conn.creds.pid);
+    }
     return peer->command[0] != '\0' ? peer->command : NULL;
 }
 
@@ -97,8 +101,9 @@ static const char *status_command(struct peer *peer)
 static bool status_find_holder(struct peers *peers, const struct claim *claim, struct message_holder *ret)
 {
     struct peer *peer = peers_find(peers, claim->claimant->id);
-    if (peer == NULL)
+    if (peer == NULL) {
         return false;
+    }
     *ret = (struct message_holder){
         .pid = peer->conn.creds.pid,
         .uid = peer->conn.creds.uid,
@@ -128,8 +133,9 @@ static void status_print_waiting(struct buf *out, struct peers *peers, const str
     for (; claim != NULL && n_seen < max; claim = claim->next) {
         struct message_holder holder;
         n_seen++;
-        if (!status_find_holder(peers, claim, &holder))
+        if (!status_find_holder(peers, claim, &holder)) {
             continue;
+        }
         holder.waited_ms = now_ms - claim->asked_at_ms;
         struct print print = status_open(out);
         message_print_key_waiting(&print, &holder, !any);
@@ -149,8 +155,9 @@ static void status_print_key(struct buf *out, struct peers *peers, const struct 
     if (status_is_held(key)) {
         shown.lease_ttl_ms = key->lease->ttl_ms;
         shown.lease_remaining_ms = key->lease->times.valid_until_ms - now_ms;
-        if (shown.lease_remaining_ms < 0)
+        if (shown.lease_remaining_ms < 0) {
             shown.lease_remaining_ms = 0;
+        }
         if (key->grant != NULL) {
             shown.fence = key->grant->fence;
             shown.held_ms = now_ms - key->grant->granted_at_ms;
@@ -200,10 +207,12 @@ static int status_compare_keys(const void *a, const void *b)
 static bool status_is_listed(const struct key *key, const struct request *request)
 {
     const struct request_text *prefix = &request->key, *after = &request->after;
-    if (!status_is_held(key) && key->waiting == NULL)
+    if (!status_is_held(key) && key->waiting == NULL) {
         return false;
-    if (key->name_len < prefix->len || memcmp(key->name, prefix->bytes, prefix->len) != 0)
+    }
+    if (key->name_len < prefix->len || memcmp(key->name, prefix->bytes, prefix->len) != 0) {
         return false;
+    }
     return after->len == 0 || status_compare_names(key->name, key->name_len, after->bytes, after->len) > 0;
 }
 
@@ -226,11 +235,13 @@ static void status_page_cut(struct status_page *page)
 
 static void status_page_add(struct status_page *page, const struct key *key)
 {
-    if (page->is_cut && status_compare_keys(&key, &page->keys[page->limit - 1]) > 0)
+    if (page->is_cut && status_compare_keys(&key, &page->keys[page->limit - 1]) > 0) {
         return;
+    }
     page->keys[page->len++] = key;
-    if (page->len == 2 * page->limit)
+    if (page->len == 2 * page->limit) {
         status_page_cut(page);
+    }
 }
 
 static void status_page_fill(struct status_page *page, const struct broker *broker,
@@ -240,16 +251,18 @@ static void status_page_fill(struct status_page *page, const struct broker *brok
     page->len = 0;
     page->is_cut = false;
     for (const struct key *key = broker_next(broker, NULL); key != NULL; key = broker_next(broker, key)) {
-        if (status_is_listed(key, request))
+        if (status_is_listed(key, request)) {
             status_page_add(page, key);
+        }
     }
     status_page_cut(page);
 }
 
 static const char *status_state(const struct key *key, int64_t now_ms)
 {
-    if (status_is_held(key))
+    if (status_is_held(key)) {
         return "held";
+    }
     return key->other_until_ms > now_ms ? "elsewhere" : "acquiring";
 }
 
@@ -268,16 +281,18 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
             .state = status_state(key, now_ms),
             .lease_remaining_ms = -1,
         };
-        if (i > 0)
+        if (i > 0) {
             status_print_text(out, ",");
+        }
         status_print_key(out, peers, key, shown, STATUS_LIST_WAITING_MAX);
     }
     struct print print = status_open(out);
     print_literal(&print, "],\"next\":");
-    if (page.is_cut)
+    if (page.is_cut) {
         print_string(&print, page.keys[page.len - 1]->name, page.keys[page.len - 1]->name_len);
-    else
+    } else {
         print_literal(&print, "null");
+    }
     print_literal(&print, "}");
     rpc_print_close(&print);
     status_close(out, &print);
@@ -314,10 +329,11 @@ void status_print_stats(struct buf *out, struct rpc_id id, const struct peers *p
 static void status_print_number(struct print *print, bool is_first, const char *name, int64_t value)
 {
     status_print_member(print, is_first, name);
-    if (value == MESSAGE_UNBOUNDED)
+    if (value == MESSAGE_UNBOUNDED) {
         print_literal(print, "null");
-    else
+    } else {
         print_int(print, value);
+    }
 }
 
 void status_print_hello(struct buf *out, struct rpc_id id, const struct peers *peers)

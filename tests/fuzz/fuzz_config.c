@@ -25,8 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         fd = memfd_create("rlockd.conf", MFD_CLOEXEC);
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     }
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, data, len, 0) != (ssize_t)len)
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, data, len, 0) != (ssize_t)len) {
         return 0;
+    }
     if (config_load(&config, path, error) != 0) {
         assert(error[0] != '\0' && strlen(error) < sizeof(error));
         return 0;

@@ -42,8 +42,9 @@ static const char *const key_names[N_KEYS] = {"a", "b", "cc"};
 static int key_index(const char *key, size_t len)
 {
     for (int i = 0; i < N_KEYS; i++) {
-        if (len == strlen(key_names[i]) && memcmp(key, key_names[i], len) == 0)
+        if (len == strlen(key_names[i]) && memcmp(key, key_names[i], len) == 0) {
             return i;
+        }
     }
     assert(0 && "a key that nobody named");
     return 0;
@@ -56,8 +57,9 @@ static void world_take_reply(struct world *world, const struct effect *effect)
     assert(++world->n_answers[reply->request_id] == 1);
     if (effect->kind == FX_UNLOCKED || effect->kind == FX_GRANTED) {
         int key = key_index(reply->key, reply->key_len);
-        if (effect->kind == FX_UNLOCKED)
+        if (effect->kind == FX_UNLOCKED) {
             return;
+        }
         assert(world->holder[key] == 0);
         assert(reply->fence > world->last_fence[key]);
         world->holder[key] = reply->peer_id;
@@ -105,8 +107,9 @@ static void world_step(struct world *world, struct event event)
 {
     event.now_ms = world->now_ms;
     const struct effects *effects = broker_step(world->broker, &event);
-    for (size_t i = 0; i < effects->len; i++)
+    for (size_t i = 0; i < effects->len; i++) {
         world_take(world, &effects->list[i]);
+    }
     broker_audit(world->broker);
     assert(broker_deadline(world->broker) > world->now_ms);
 }
@@ -145,16 +148,18 @@ static void world_unlock(struct world *world, struct ev_request from, int key, u
 {
     int64_t fence = how & 1 ? world->last_fence[key] : how & 2 ? 7 : 0;
     bool is_stale = fence != 0 && fence != world->last_fence[key];
-    if (world->holder[key] == from.peer_id && !is_stale)
+    if (world->holder[key] == from.peer_id && !is_stale) {
         world->holder[key] = 0;
+    }
     world_step(world, (struct event){.kind = EV_UNLOCK, .unlock = {.from = from, .fence = fence}});
 }
 
 static void world_leave(struct world *world, int who)
 {
     for (int key = 0; key < N_KEYS; key++) {
-        if (world->holder[key] == world->peer_ids[who])
+        if (world->holder[key] == world->peer_ids[who]) {
             world->holder[key] = 0;
+        }
     }
     world_step(world, (struct event){.kind = EV_PEER_GONE, .gone_peer_id = world->peer_ids[who]});
     world->peer_ids[who] = ++world->last_peer_id;
@@ -163,8 +168,9 @@ static void world_leave(struct world *world, int who)
 static void world_answer(struct world *world, uint8_t which, uint8_t how)
 {
     struct world_op *op = &world->ops[which % N_OPS];
-    if (op->command.op_id == 0)
+    if (op->command.op_id == 0) {
         return;
+    }
     struct ev_outcome outcome = {
         .lease_id = op->command.lease_id,
         .op_id = op->command.op_id,
@@ -174,8 +180,9 @@ static void world_answer(struct world *world, uint8_t which, uint8_t how)
         .remaining_ms = how & 64 ? 30 : -1,
         .text = "no",
     };
-    if (outcome.answer == ANSWER_GONE && op->kind == FX_ACQUIRE)
+    if (outcome.answer == ANSWER_GONE && op->kind == FX_ACQUIRE) {
         outcome.answer = ANSWER_TAKEN;
+    }
     if (outcome.answer == ANSWER_OURS && op->command.fence_count > 0 && op->kind != FX_RELEASE) {
         outcome.fence_first = world->next_fence;
         outcome.fence_count = op->command.fence_count;
@@ -221,14 +228,15 @@ static void world_event(struct world *world, const uint8_t *bytes)
         world_step(world, (struct event){.kind = EV_TIME});
         break;
     default:
-        if (how == 255)
+        if (how == 255) {
             world_step(world, (struct event){.kind = EV_STOP});
-        else if (how >= 250)
+        } else if (how >= 250) {
             world_step(world, (struct event){.kind = EV_FORCE, .force = from});
-        else
+        } else {
             world_step(world,
                        (struct event){.kind = EV_LINK,
                                       .link = {.state = (enum link_state)(how % 3 + 1), .text = "no"}});
+        }
     }
 }
 
@@ -242,15 +250,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .waiting_per_peer_max = 2,
         .locks_per_user_max = 6,
     };
-    if (len / 3 >= N_REQUESTS)
+    if (len / 3 >= N_REQUESTS) {
         return 0;
+    }
     struct world *world = alloc_zeroed(1, sizeof(*world));
     world->broker = broker_new(&settings, &world->stats);
     world->next_fence = 1;
-    for (int i = 0; i < N_PEERS; i++)
+    for (int i = 0; i < N_PEERS; i++) {
         world->peer_ids[i] = ++world->last_peer_id;
-    for (size_t at = 0; at + 3 <= len; at += 3)
+    }
+    for (size_t at = 0; at + 3 <= len; at += 3) {
         world_event(world, data + at);
+    }
     broker_free(world->broker);
     free(world);
     return 0;

@@ -38,8 +38,9 @@ static void take_call(const struct rpc_call *call)
     }
     int r = message_parse(call, &defaults, &message, fault);
     check_print(call->id, r != 0 ? fault : NULL);
-    if (r != 0 || message.method != METHOD_LOCK)
+    if (r != 0 || message.method != METHOD_LOCK) {
         return;
+    }
     assert(message.key_len >= 1 && message.key_len <= MESSAGE_KEY_MAX);
     assert(message.ttl_ms >= MESSAGE_TTL_MS_MIN && message.ttl_ms <= MESSAGE_TTL_MS_MAX);
     assert(message.note_len <= MESSAGE_NOTE_MAX);
@@ -63,8 +64,9 @@ static void take_line(const char *line, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct frame frame;
-    if (len == 0)
+    if (len == 0) {
         return 0;
+    }
     size_t piece = data[0] + 1u;
     frame_init(&frame, 4096);
     int r = FRAME_E_MORE;
@@ -72,8 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         const char *line;
         size_t line_len;
         frame_feed(&frame, (const char *)data + at, len - at < piece ? len - at : piece);
-        while ((r = frame_next(&frame, &line, &line_len)) == 0)
+        while ((r = frame_next(&frame, &line, &line_len)) == 0) {
             take_line(line, line_len);
+        }
     }
     frame_deinit(&frame);
     return 0;

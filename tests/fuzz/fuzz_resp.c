@@ -22,15 +22,18 @@ static size_t walk(const struct reply *reply, int depth)
     case REPLY_TEXT:
     case REPLY_STATUS:
     case REPLY_ERROR:
-        for (size_t i = 0; i <= reply->len; i++)
+        for (size_t i = 0; i <= reply->len; i++) {
             sum += (unsigned char)reply->text[i];
+        }
         assert(reply->text[reply->len] == '\0');
-        if (reply->kind == REPLY_ERROR)
+        if (reply->kind == REPLY_ERROR) {
             assert(judge_error(reply->text) >= ANSWER_OURS);
+        }
         break;
     case REPLY_LIST:
-        for (size_t i = 0; i < reply->n_items; i++)
+        for (size_t i = 0; i < reply->n_items; i++) {
             sum += walk(&reply->items[i], depth + 1);
+        }
         break;
     case REPLY_INTEGER:
     case REPLY_NIL:
@@ -45,19 +48,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static struct resp *resp;
     const struct reply *reply;
-    if (resp == NULL)
+    if (resp == NULL) {
         resp = resp_new();
-    if (len == 0)
+    }
+    if (len == 0) {
         return 0;
+    }
     resp_reset(resp);
     size_t piece = data[0] + 1u;
     int r = RESP_E_MORE;
     for (size_t at = 1; at < len && r == RESP_E_MORE; at += piece) {
         resp_feed(resp, (const char *)data + at, len - at < piece ? len - at : piece);
-        while ((r = resp_next(resp, &reply)) == 0)
+        while ((r = resp_next(resp, &reply)) == 0) {
             walk(reply, 0);
+        }
     }
-    if (r == RESP_E_BAD)
+    if (r == RESP_E_BAD) {
         assert(resp_fault(resp) != NULL);
+    }
     return 0;
 }

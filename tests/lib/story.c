@@ -89,14 +89,18 @@ static void story_write_refusal(struct story *story, const struct fx_reply *repl
 {
     buf_printf(&story->trace, "refused %.*s %s", (int)reply->key_len, reply->key,
                story_refusal(reply->refusal));
-    if (reply->refusal == REFUSED_NOT_HELD)
+    if (reply->refusal == REFUSED_NOT_HELD) {
         buf_printf(&story->trace, " (%s)", story_ending(reply->why));
-    if (reply->refusal == REFUSED_HELD && reply->remaining_ms >= 0)
+    }
+    if (reply->refusal == REFUSED_HELD && reply->remaining_ms >= 0) {
         buf_printf(&story->trace, " remaining %d", (int)reply->remaining_ms);
-    if (reply->limit != NULL)
+    }
+    if (reply->limit != NULL) {
         buf_printf(&story->trace, " %s", reply->limit);
-    if (reply->last_error != NULL)
+    }
+    if (reply->last_error != NULL) {
         buf_printf(&story->trace, " (%s)", reply->last_error);
+    }
 }
 
 static void story_write_reply(struct story *story, enum effect_kind kind, const struct fx_reply *reply)
@@ -134,12 +138,13 @@ static void story_write_notice(struct story *story, enum effect_kind kind, const
     const char *verb = kind == FX_AT_RISK ? "at_risk" : kind == FX_SAFE ? "safe" : "lost";
     buf_printf(&story->trace, "%d %s %.*s fence %d", (int)notice->peer_id, verb, (int)notice->key_len,
                notice->key, (int)notice->fence);
-    if (kind == FX_AT_RISK)
+    if (kind == FX_AT_RISK) {
         buf_printf(&story->trace, " lost at %d", (int)notice->lost_at_ms);
-    else if (kind == FX_SAFE)
+    } else if (kind == FX_SAFE) {
         buf_printf(&story->trace, " until %d", (int)notice->valid_until_ms);
-    else
+    } else {
         buf_printf(&story->trace, " (%s)", story_ending(notice->reason));
+    }
 }
 
 static void story_write(struct story *story, const struct effect *effect)
@@ -153,8 +158,9 @@ static void story_write(struct story *story, const struct effect *effect)
         break;
     case FX_RENEW:
         story_write_command(story, "renew", &effect->command);
-        if (effect->command.fence_count > 0)
+        if (effect->command.fence_count > 0) {
             buf_printf(&story->trace, " fences %d", (int)effect->command.fence_count);
+        }
         break;
     case FX_RELEASE:
         story_write_command(story, "release", &effect->command);
@@ -184,8 +190,9 @@ static void story_step(struct story *story, struct event event)
 {
     event.now_ms = story->now_ms;
     const struct effects *effects = broker_step(story->broker, &event);
-    for (size_t i = 0; i < effects->len; i++)
+    for (size_t i = 0; i < effects->len; i++) {
         story_write(story, &effects->list[i]);
+    }
     broker_audit(story->broker);
 }
 

@@ -50,8 +50,9 @@ static int64_t client_delay_us(struct client *client)
 static int64_t client_arrival(struct client *client, int64_t *last_us)
 {
     int64_t at_us = client->world->now_us + client_delay_us(client);
-    if (at_us < *last_us)
+    if (at_us < *last_us) {
         at_us = *last_us;
+    }
     return *last_us = (at_us + 1) & ~INT64_C(1);
 }
 
@@ -61,8 +62,9 @@ static void letter_arrives_at_daemon(void *ctx)
     struct client *client = letter->client;
     struct host *host = client->host;
     /* The peer's number says which daemon it was for: after a restart there is nobody who knows it. */
-    if (host->instance == 0 || !oracle_knows_peer(client->world->oracle, letter->peer_id))
+    if (host->instance == 0 || !oracle_knows_peer(client->world->oracle, letter->peer_id)) {
         return;
+    }
     if (!host_is_running(host)) {
         world_at(client->world, &letter->task, host->paused_until_us);
         return;
@@ -130,16 +132,20 @@ static struct ev_claim slot_draw_claim(struct slot *slot)
     claim.retry_interval_ms = dice_between(dice, 10, plan->retry_ms_max);
     claim.fail_fast = dice_chance(dice, 50);
     claim.auto_refresh = !dice_chance(dice, 80);
-    if (dice_chance(dice, 100))
+    if (dice_chance(dice, 100)) {
         claim.wait_ms = 0;
-    else if (dice_chance(dice, 300))
+    } else if (dice_chance(dice, 300)) {
         claim.wait_ms = dice_small(dice, 1, plan->ttl_ms_max * 2);
-    if (dice_chance(dice, 50))
+    }
+    if (dice_chance(dice, 50)) {
         claim.retry_max = dice_between(dice, 0, 5);
-    if (dice_chance(dice, 200))
+    }
+    if (dice_chance(dice, 200)) {
         claim.attempt_timeout_ms = dice_small(dice, 1, plan->redis_timeout_ms * 2);
-    if (dice_chance(dice, 80))
+    }
+    if (dice_chance(dice, 80)) {
         claim.max_hold_ms = dice_small(dice, 1, plan->hold_ms_max);
+    }
     return claim;
 }
 
@@ -162,8 +168,9 @@ static void slot_lock(struct slot *slot)
     slot->unlock_id = 0;
     slot->will_cancel = dice_chance(dice, 100);
     client_send(client, &(struct event){.kind = EV_CLAIM, .claim = claim});
-    if (slot->will_cancel)
+    if (slot->will_cancel) {
         slot_wait(slot, 0, plan->hold_ms_max * 1000);
+    }
 }
 
 /* Requests that hold nothing; each must be answered all the same. */
@@ -173,10 +180,11 @@ static void slot_ask_this_and_that(struct slot *slot)
     struct dice *dice = &client->world->dice;
     struct ev_request from =
         client_request(client, (int)dice_between(dice, 0, client->world->plan.n_keys - 1));
-    if (dice_chance(dice, 500))
+    if (dice_chance(dice, 500)) {
         client_send(client, &(struct event){.kind = EV_INSPECT, .inspect = from});
-    else
+    } else {
         client_send(client, &(struct event){.kind = EV_ECHO, .echo = from});
+    }
     slot_rest(slot);
 }
 
@@ -185,8 +193,9 @@ static void slot_unlock(struct slot *slot)
     struct client *client = slot->client;
     struct dice *dice = &client->world->dice;
     struct ev_unlock unlock = {.from = client_request(client, slot->key)};
-    if (dice_chance(dice, 300))
+    if (dice_chance(dice, 300)) {
         unlock.fence = slot->fence;
+    }
     slot->state = SLOT_UNLOCKING;
     slot->unlock_id = unlock.from.request_id;
     oracle_believes_no_more(client->world->oracle, client->peer_id, slot->key, slot->fence);
@@ -199,8 +208,9 @@ static void slot_refresh(struct slot *slot)
     struct dice *dice = &client->world->dice;
     const struct plan *plan = &client->world->plan;
     struct ev_refresh refresh = {.from = client_request(client, slot->key), .fence = slot->fence};
-    if (dice_chance(dice, 300))
+    if (dice_chance(dice, 300)) {
         refresh.ttl_ms = dice_between(dice, plan->ttl_ms_min, plan->ttl_ms_max);
+    }
     client_send(client, &(struct event){.kind = EV_REFRESH, .refresh = refresh});
     slot->will_refresh = false;
     slot_wait(slot, 0, plan->hold_ms_max * 1000);
@@ -217,10 +227,12 @@ static void slot_cancel(struct slot *slot)
 static bool client_connect(struct client *client)
 {
     struct world *world = client->world;
-    if (client->peer_id != 0)
+    if (client->peer_id != 0) {
         return true;
-    if (client->host->instance == 0 || client->host->is_stopping)
+    }
+    if (client->host->instance == 0 || client->host->is_stopping) {
         return false;
+    }
     client->peer_id = ++world->last_peer_id;
     oracle_connected(world->oracle, client->host, client->peer_id, client);
     return true;
@@ -237,24 +249,28 @@ static void slot_on_task(void *ctx)
     }
     switch (slot->state) {
     case SLOT_IDLE:
-        if (world->is_calm)
+        if (world->is_calm) {
             return;
-        if (!client_connect(client))
+        }
+        if (!client_connect(client)) {
             slot_wait(slot, 1000, 500000);
-        else if (dice_chance(&world->dice, 50))
+        } else if (dice_chance(&world->dice, 50)) {
             slot_ask_this_and_that(slot);
-        else
+        } else {
             slot_lock(slot);
+        }
         return;
     case SLOT_WAITING:
-        if (slot->will_cancel)
+        if (slot->will_cancel) {
             slot_cancel(slot);
+        }
         return;
     case SLOT_HOLDING:
-        if (slot->will_refresh && !world->is_calm)
+        if (slot->will_refresh && !world->is_calm) {
             slot_refresh(slot);
-        else
+        } else {
             slot_unlock(slot);
+        }
         return;
     case SLOT_UNLOCKING:
         return;
@@ -278,10 +294,11 @@ static void client_read_reply(struct client *client, enum effect_kind kind, cons
     for (int i = 0; i < CLIENT_SLOTS; i++) {
         struct slot *slot = &client->slots[i];
         if (slot->state == SLOT_WAITING && slot->lock_id == reply->request_id) {
-            if (kind == FX_GRANTED)
+            if (kind == FX_GRANTED) {
                 slot_granted(slot, reply);
-            else
+            } else {
                 slot_rest(slot);
+            }
         } else if (slot->state == SLOT_UNLOCKING && slot->unlock_id == reply->request_id) {
             slot_rest(slot);
         } else if (kind == FX_REFRESHED && slot->state == SLOT_HOLDING && slot->fence == reply->fence) {
@@ -297,17 +314,21 @@ static void client_read_notice(struct client *client, int key, enum effect_kind 
     struct world *world = client->world;
     for (int i = 0; i < CLIENT_SLOTS; i++) {
         struct slot *slot = &client->slots[i];
-        if (slot->state != SLOT_HOLDING || slot->key != key || slot->fence != notice->fence)
+        if (slot->state != SLOT_HOLDING || slot->key != key || slot->fence != notice->fence) {
             continue;
-        if (kind == FX_SAFE)
+        }
+        if (kind == FX_SAFE) {
             oracle_hears(world->oracle, client->peer_id, slot->key, notice->fence, notice->valid_until_ms);
-        if (kind != FX_LOST)
+        }
+        if (kind != FX_LOST) {
             continue;
+        }
         oracle_believes_no_more(world->oracle, client->peer_id, slot->key, slot->fence);
-        if (dice_chance(&world->dice, 500))
+        if (dice_chance(&world->dice, 500)) {
             slot_unlock(slot);
-        else
+        } else {
             slot_rest(slot);
+        }
     }
 }
 
@@ -316,26 +337,29 @@ static void client_forget_all(struct client *client)
 {
     oracle_peer_left(client->world->oracle, client->peer_id);
     client->peer_id = 0;
-    for (int i = 0; i < CLIENT_SLOTS; i++)
+    for (int i = 0; i < CLIENT_SLOTS; i++) {
         slot_rest(&client->slots[i]);
+    }
 }
 
 static void letter_arrives_at_client(void *ctx)
 {
     struct letter *letter = ctx;
     struct client *client = letter->client;
-    if (client->peer_id != letter->peer_id)
+    if (client->peer_id != letter->peer_id) {
         return; /* it has died, and was born again */
+    }
     if (client_is_stalled(client)) {
         world_at(client->world, &letter->task, client->stalled_until_us);
         return;
     }
-    if (letter->is_end)
+    if (letter->is_end) {
         client_forget_all(client);
-    else if (letter->effect.kind >= FX_AT_RISK)
+    } else if (letter->effect.kind >= FX_AT_RISK) {
         client_read_notice(client, letter->key, letter->effect.kind, &letter->effect.notice);
-    else
+    } else {
         client_read_reply(client, letter->effect.kind, &letter->effect.reply);
+    }
 }
 
 static struct client *client_find(struct host *host, uint64_t peer_id)
@@ -343,8 +367,9 @@ static struct client *client_find(struct host *host, uint64_t peer_id)
     struct world *world = host->world;
     for (int i = 0; i < world->plan.n_clients; i++) {
         struct client *client = &world->clients[host->idx * world->plan.n_clients + i];
-        if (client->peer_id == peer_id)
+        if (client->peer_id == peer_id) {
             return client;
+        }
     }
     return NULL;
 }
@@ -353,12 +378,14 @@ void client_write(struct host *host, const struct effect *effect)
 {
     uint64_t peer_id = effect->kind >= FX_AT_RISK ? effect->notice.peer_id : effect->reply.peer_id;
     struct client *client = client_find(host, peer_id);
-    if (client == NULL)
+    if (client == NULL) {
         return;
+    }
     struct letter *letter = letter_new(client, letter_arrives_at_client);
     letter->effect = *effect; /* whose text is lent for a moment only */
-    if (effect->kind >= FX_AT_RISK)
+    if (effect->kind >= FX_AT_RISK) {
         letter->key = effect->notice.key[0] - client_key_name(0)[0];
+    }
     world_at(client->world, &letter->task, client_arrival(client, &client->from_us));
 }
 
@@ -367,8 +394,9 @@ void client_end_of_stream(struct host *host)
     struct world *world = host->world;
     for (int i = 0; i < world->plan.n_clients; i++) {
         struct client *client = &world->clients[host->idx * world->plan.n_clients + i];
-        if (client->peer_id == 0)
+        if (client->peer_id == 0) {
             continue;
+        }
         struct letter *letter = letter_new(client, letter_arrives_at_client);
         letter->is_end = true;
         world_at(world, &letter->task, client_arrival(client, &client->from_us));
@@ -379,8 +407,9 @@ void client_end_of_stream(struct host *host)
 
 void client_leave(struct client *client)
 {
-    if (client->peer_id == 0)
+    if (client->peer_id == 0) {
         return;
+    }
     client_send(client, &(struct event){.kind = EV_PEER_GONE, .gone_peer_id = client->peer_id});
     client_forget_all(client);
 }
@@ -395,8 +424,9 @@ void client_kill(struct client *client)
 
 void client_stall(struct client *client, int64_t until_us)
 {
-    if (client_is_stalled(client))
+    if (client_is_stalled(client)) {
         return;
+    }
     TRACE(client->world, "host %d: client %d stalls", client->host->idx, client->idx);
     client->stalled_until_us = until_us | 1;
 }
@@ -404,14 +434,16 @@ void client_stall(struct client *client, int64_t until_us)
 void client_stall_all(struct host *host, int64_t until_us)
 {
     struct world *world = host->world;
-    for (int i = 0; i < world->plan.n_clients; i++)
+    for (int i = 0; i < world->plan.n_clients; i++) {
         client_stall(&world->clients[host->idx * world->plan.n_clients + i], until_us);
+    }
 }
 
 void client_force(struct client *client, int key)
 {
-    if (client->peer_id != 0)
+    if (client->peer_id != 0) {
         client_send(client, &(struct event){.kind = EV_FORCE, .force = client_request(client, key)});
+    }
 }
 
 void client_begin(struct client *client, struct world *world, struct host *host, int idx)

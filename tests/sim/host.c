@@ -45,8 +45,9 @@ static void host_keep_key(struct host_event *entry, struct ev_request *from)
 
 static void host_keep_text(struct host_event *entry, const char **text)
 {
-    if (*text == NULL)
+    if (*text == NULL) {
         return;
+    }
     snprintf(entry->text, sizeof(entry->text), "%s", *text);
     *text = entry->text;
 }
@@ -85,29 +86,33 @@ static void host_step(struct host *host, const struct event *event)
             client_write(host, effect);
         }
     }
-    if (!world->is_unaudited)
+    if (!world->is_unaudited) {
         broker_audit(host->broker);
+    }
 }
 
 static void host_arm(struct host *host)
 {
     int64_t at_ms = broker_deadline(host->broker);
-    if (at_ms == DEADLINE_NEVER)
+    if (at_ms == DEADLINE_NEVER) {
         world_cancel(host->world, &host->turn);
-    else
+    } else {
         world_at(host->world, &host->turn,
                  clock_when_us(&host->clock, at_ms) + dice_small(&host->world->dice, 0, HOST_LATE_US_MAX));
+    }
 }
 
 void host_drain(struct host *host)
 {
-    if (host->instance == 0 || host->is_draining)
+    if (host->instance == 0 || host->is_draining) {
         return;
+    }
     int64_t now_ms = host_now_ms(host);
     host_wake(host);
     host->is_draining = true;
-    if (broker_deadline(host->broker) <= now_ms)
+    if (broker_deadline(host->broker) <= now_ms) {
         host_step(host, &(struct event){.kind = EV_TIME, .now_ms = now_ms});
+    }
     for (size_t i = 0; i < host->inbox_len; i++) {
         host->inbox[i].event.now_ms = now_ms;
         host_step(host, &host->inbox[i].event);
@@ -116,17 +121,19 @@ void host_drain(struct host *host)
     host->is_draining = false;
     link_flush(&host->link);
     host_arm(host);
-    if (host->is_stopping && broker_is_idle(host->broker))
+    if (host->is_stopping && broker_is_idle(host->broker)) {
         world_at(host->world, &host->watch, host->world->now_us);
+    }
 }
 
 static void host_on_turn(void *ctx)
 {
     struct host *host = ctx;
-    if (!host_is_running(host))
+    if (!host_is_running(host)) {
         world_at(host->world, &host->turn, host->paused_until_us);
-    else
+    } else {
         host_drain(host);
+    }
 }
 
 /* --- the daemon's life ----------------------------------------------------------------------------- */
@@ -155,12 +162,14 @@ void host_start(struct host *host)
 
 void host_pause(struct host *host, int64_t for_ms, bool sleeps)
 {
-    if (!host_is_running(host))
+    if (!host_is_running(host)) {
         return;
+    }
     host->paused_until_us = (host->world->now_us + for_ms * 1000) | 1;
     oracle_paused(host->world->oracle, host);
-    if (sleeps)
+    if (sleeps) {
         client_stall_all(host, host->paused_until_us);
+    }
 }
 
 /* The process is gone, and with it everything but what is on its way already. */
@@ -187,8 +196,9 @@ static void host_restart_in(struct host *host, int64_t restart_after_ms)
 
 void host_kill(struct host *host, int64_t restart_after_ms)
 {
-    if (host->instance == 0)
+    if (host->instance == 0) {
         return;
+    }
     TRACE(host->world, "host %d: the daemon is killed", host->idx);
     /* What it had queued for Redis but not flushed never left; the answers do not matter any more. */
     sim_link_close(&host->link);
@@ -199,8 +209,9 @@ void host_kill(struct host *host, int64_t restart_after_ms)
 
 void host_stop(struct host *host)
 {
-    if (!host_is_running(host) || host->is_stopping)
+    if (!host_is_running(host) || host->is_stopping) {
         return;
+    }
     host->is_stopping = true;
     host_post(host, &(struct event){.kind = EV_STOP});
     host_drain(host);
@@ -210,12 +221,13 @@ void host_stop(struct host *host)
 static void host_on_watch(void *ctx)
 {
     struct host *host = ctx;
-    if (host->instance == 0)
+    if (host->instance == 0) {
         host_start(host);
-    else if (host->paused_until_us > host->world->now_us)
+    } else if (host->paused_until_us > host->world->now_us) {
         world_at(host->world, &host->watch, host->paused_until_us);
-    else
+    } else {
         host_kill(host, dice_between(&host->world->dice, 1, 1000));
+    }
 }
 
 void host_begin(struct host *host, struct world *world, int idx)
@@ -247,8 +259,9 @@ void host_begin(struct host *host, struct world *world, int idx)
 void host_end(struct host *host)
 {
     world_cancel(host->world, &host->watch);
-    if (host->instance == 0)
+    if (host->instance == 0) {
         return;
+    }
     sim_link_close(&host->link);
     host->inbox_len = 0;
     host_go(host);

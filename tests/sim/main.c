@@ -71,10 +71,12 @@ static void sim_begin(struct sim *sim, uint64_t seed, int64_t steps)
           (int)world->plan.ttl_ms_max, plan_trouble_name(world->plan.trouble));
     oracle_begin(sim->oracle, world);
     server_begin(sim->server, world);
-    for (int i = 0; i < world->plan.n_hosts; i++)
+    for (int i = 0; i < world->plan.n_hosts; i++) {
         host_begin(&sim->hosts[i], world, i);
-    for (int i = 0; i < world->plan.n_hosts * world->plan.n_clients; i++)
+    }
+    for (int i = 0; i < world->plan.n_hosts * world->plan.n_clients; i++) {
         client_begin(&sim->clients[i], world, &sim->hosts[i / world->plan.n_clients], i);
+    }
     nemesis_begin(&sim->nemesis, world);
 }
 
@@ -89,11 +91,13 @@ static void sim_calm_down(struct sim *sim)
     do {
         world_run(world, world->now_us + SLICE_MS * 1000);
     } while (world->verdict[0] == '\0' && world->now_us < until_us && !oracle_is_quiet(sim->oracle));
-    if (world->verdict[0] != '\0')
+    if (world->verdict[0] != '\0') {
         return;
+    }
     oracle_judge_waiting(sim->oracle);
-    for (int i = 0; i < world->plan.n_hosts * world->plan.n_clients; i++)
+    for (int i = 0; i < world->plan.n_hosts * world->plan.n_clients; i++) {
         client_leave(&sim->clients[i]);
+    }
     world_run(world, world->now_us + patience_us);
     oracle_judge_rest(sim->oracle);
 }
@@ -102,8 +106,9 @@ static void sim_add_up(struct sim *sim)
 {
     const uint64_t *from = (const uint64_t *)&sim->world->tally;
     uint64_t *to = (uint64_t *)&sim->tally;
-    for (size_t i = 0; i < sizeof(sim->tally) / sizeof(uint64_t); i++)
+    for (size_t i = 0; i < sizeof(sim->tally) / sizeof(uint64_t); i++) {
         to[i] += from[i];
+    }
     sim->virtual_ms += sim->world->now_us / 1000;
 }
 
@@ -113,10 +118,12 @@ static bool sim_run(struct sim *sim, uint64_t seed, int64_t steps)
     struct world *world = sim->world;
     sim_begin(sim, seed, steps);
     world_run(world, steps * 1000000);
-    if (world->verdict[0] == '\0')
+    if (world->verdict[0] == '\0') {
         sim_calm_down(sim);
-    for (int i = 0; i < world->plan.n_hosts; i++)
+    }
+    for (int i = 0; i < world->plan.n_hosts; i++) {
         host_end(&sim->hosts[i]);
+    }
     sim_add_up(sim);
     world_end(world);
     return world->verdict[0] == '\0';
@@ -161,8 +168,9 @@ static void main_print_tail(const struct buf *trace)
 {
     const char *bytes = buf_bytes(trace), *from = bytes + trace->len;
     for (int lines = 0; from > bytes; from--) {
-        if (from[-1] == '\n' && lines++ == TRACE_LINES_SHOWN)
+        if (from[-1] == '\n' && lines++ == TRACE_LINES_SHOWN) {
             break;
+        }
     }
     fwrite(from, 1, (size_t)(bytes + trace->len - from), stdout);
 }
@@ -172,10 +180,12 @@ static bool main_run(struct sim *sim, uint64_t seed, const struct options *optio
     main_seed_now = seed;
     sim->world->is_traced = options->is_verbose;
     bool is_good = sim_run(sim, seed, options->steps);
-    if (options->is_verbose)
+    if (options->is_verbose) {
         fwrite(buf_bytes(&sim->world->trace), 1, sim->world->trace.len, stdout);
-    if (is_good)
+    }
+    if (is_good) {
         return true;
+    }
     printf("seed %" PRIu64 ": %s\n", seed, sim->world->verdict);
     if (!options->is_verbose && !options->is_quiet) {
         /* Once more, in words. */
@@ -220,8 +230,9 @@ static uint64_t main_run_file(struct sim *sim, const struct options *options, ui
     while (fgets(line, sizeof(line), file) != NULL) {
         uint64_t seed;
         struct options own = *options;
-        if (sscanf(line, "%" SCNu64 " %" SCNd64, &seed, &own.steps) < 1)
+        if (sscanf(line, "%" SCNu64 " %" SCNd64, &seed, &own.steps) < 1) {
             continue; /* a comment */
+        }
         n_failed += !main_run(sim, seed, &own);
         ++*ret_n_seeds;
     }
@@ -233,8 +244,9 @@ static uint64_t main_run_range(struct sim *sim, const struct options *options, u
 {
     for (uint64_t i = 0; i < options->n_seeds; i++) {
         ++*ret_n_seeds;
-        if (!main_run(sim, options->seed + i, options))
+        if (!main_run(sim, options->seed + i, options)) {
             return 1; /* one at a time */
+        }
     }
     return 0;
 }
@@ -287,13 +299,15 @@ int main(int argc, char **argv)
     sim_init(&sim);
     main_trace = &sim.world->trace;
     sim.world->is_unaudited = options.is_unaudited;
-    if (!options.is_quiet && !options.is_verbose && options.file == NULL)
+    if (!options.is_quiet && !options.is_verbose && options.file == NULL) {
         printf("sim: %" PRIu64 " seeds from %" PRIu64 ", %" PRId64 " steps each\n", options.n_seeds,
                options.seed, options.steps);
+    }
     n_failed = options.file != NULL ? main_run_file(&sim, &options, &n_seeds)
                                     : main_run_range(&sim, &options, &n_seeds);
-    if (!options.is_quiet && !options.is_verbose)
+    if (!options.is_quiet && !options.is_verbose) {
         main_print_sum(&sim, n_seeds, n_failed, main_seconds() - began);
+    }
     sim_deinit(&sim);
     return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

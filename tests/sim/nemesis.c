@@ -52,8 +52,9 @@ static void nemesis_note_disturbance(struct nemesis *nemesis, enum fault fault)
     bool is_link_kept =
         fault == FAULT_REDIS_REFUSES || fault == FAULT_HOST_PAUSED || fault == FAULT_SCRIPTS_FLUSHED;
     int64_t until_us = world->now_us + nemesis->span_us + (is_link_kept ? 50 : NEMESIS_RECOVERY_MS) * 1000;
-    if (fault != FAULT_CLIENT_DIES && fault != FAULT_CLIENT_STALLS && world->disturbed_until_us < until_us)
+    if (fault != FAULT_CLIENT_DIES && fault != FAULT_CLIENT_STALLS && world->disturbed_until_us < until_us) {
         world->disturbed_until_us = until_us;
+    }
 }
 
 static void nemesis_block(struct nemesis *nemesis, const struct host *host)
@@ -63,12 +64,15 @@ static void nemesis_block(struct nemesis *nemesis, const struct host *host)
     struct sim_conn *conn = host->instance != 0 ? host->link.conn : NULL;
     int64_t until_us = nemesis_until_us(nemesis);
     int way = (int)dice_between(dice, 1, 3);
-    if (dice_chance(dice, 500))
+    if (dice_chance(dice, 500)) {
         server->paths[host->idx].blocked_until_us = until_us; /* for new connections too */
-    if (conn != NULL && (way & 1) != 0)
+    }
+    if (conn != NULL && (way & 1) != 0) {
         conn->in_blocked_until_us = until_us;
-    if (conn != NULL && (way & 2) != 0)
+    }
+    if (conn != NULL && (way & 2) != 0) {
         conn->out_blocked_until_us = until_us;
+    }
 }
 
 static void nemesis_refuse(struct nemesis *nemesis)
@@ -85,8 +89,9 @@ static void nemesis_refuse(struct nemesis *nemesis)
     int which = (int)dice_between(&nemesis->world->dice, 0, 5);
     server->refusal = refusals[which];
     server->refuses_until_us = nemesis_until_us(nemesis);
-    if (which == 5) /* a release that was refused for good is left to its ttl */
+    if (which == 5) { /* a release that was refused for good is left to its ttl */
         nemesis->span_us += nemesis->world->plan.ttl_ms_max * 1100;
+    }
 }
 
 static void nemesis_do(struct nemesis *nemesis, enum fault fault)
@@ -116,8 +121,9 @@ static void nemesis_do(struct nemesis *nemesis, enum fault fault)
         host_stop(host);
         return;
     case FAULT_LINK_CUT:
-        if (conn != NULL)
+        if (conn != NULL) {
             server_cut(server, conn);
+        }
         return;
     case FAULT_LINK_BLOCKED:
         nemesis_block(nemesis, host);
@@ -126,8 +132,9 @@ static void nemesis_do(struct nemesis *nemesis, enum fault fault)
         server->paths[host->idx].slow_until_us = nemesis_until_us(nemesis);
         return;
     case FAULT_REDIS_PAUSED:
-        if (server->paused_until_us <= world->now_us)
+        if (server->paused_until_us <= world->now_us) {
             server->paused_until_us = nemesis_until_us(nemesis);
+        }
         return;
     case FAULT_REDIS_RESTARTED:
         server_restart(server, redis_model_data(server->model), nemesis_until_us(nemesis));
@@ -159,8 +166,9 @@ static void nemesis_step_clock(struct nemesis *nemesis, int64_t by_ms)
 {
     struct server *server = nemesis->world->server;
     server->wall.offset_us += by_ms * 1000;
-    if (by_ms > 0)
+    if (by_ms > 0) {
         oracle_excuse(nemesis->world->oracle);
+    }
     server_settle(server);
 }
 
@@ -202,8 +210,9 @@ static void nemesis_on_task(void *ctx)
     struct nemesis *nemesis = ctx;
     struct world *world = nemesis->world;
     uint32_t faults = world->plan.faults;
-    if (world->is_calm)
+    if (world->is_calm) {
         return;
+    }
     bool has_trouble = world->plan.trouble != TROUBLE_NONE && world->plan.trouble != TROUBLE_FAST_CLOCK;
     if (has_trouble && (faults == 0 || dice_chance(&world->dice, 200))) {
         nemesis->span_us = 0;
@@ -232,8 +241,9 @@ static const struct reply *stranger_run(struct nemesis *nemesis, int argc, const
 {
     struct server *server = nemesis->world->server;
     size_t argv_len[8];
-    for (int i = 0; i < argc; i++)
+    for (int i = 0; i < argc; i++) {
         argv_len[i] = strlen(argv[i]);
+    }
     redis_model_set_clock(server->model, server_wall_us(server));
     const struct reply *reply = redis_model_run(server->model, argc, argv, argv_len);
     server_settle(server);
@@ -268,8 +278,9 @@ static void stranger_unlock(struct nemesis *nemesis)
     oracle_stranger_ends(world->oracle, nemesis->stranger_key);
     nemesis->stranger_key = -1;
     const struct reply *reply = stranger_run(nemesis, 2, (const char *const[]){"GET", name});
-    if (reply->kind == REPLY_TEXT && strcmp(reply->text, stranger_value) == 0)
+    if (reply->kind == REPLY_TEXT && strcmp(reply->text, stranger_value) == 0) {
         stranger_run(nemesis, 2, (const char *const[]){"DEL", name});
+    }
     world_at(world, &nemesis->stranger, world->now_us + dice_small(&world->dice, 1000, 3000000));
 }
 
@@ -277,12 +288,13 @@ static void nemesis_on_stranger(void *ctx)
 {
     struct nemesis *nemesis = ctx;
     const struct server *server = nemesis->world->server;
-    if (nemesis->stranger_key >= 0)
+    if (nemesis->stranger_key >= 0) {
         stranger_unlock(nemesis);
-    else if (!nemesis->world->is_calm && server->down_until_us <= nemesis->world->now_us)
+    } else if (!nemesis->world->is_calm && server->down_until_us <= nemesis->world->now_us) {
         stranger_lock(nemesis);
-    else if (!nemesis->world->is_calm)
+    } else if (!nemesis->world->is_calm) {
         world_at(nemesis->world, &nemesis->stranger, server->down_until_us);
+    }
 }
 
 /* --- beginning and end ----------------------------------------------------------------------------- */
@@ -294,8 +306,9 @@ void nemesis_begin(struct nemesis *nemesis, struct world *world)
     nemesis->failover = (struct task){.run = nemesis_on_failover, .ctx = nemesis};
     nemesis->stranger = (struct task){.run = nemesis_on_stranger, .ctx = nemesis};
     world_at(world, &nemesis->task, 1000000);
-    if (world->plan.has_stranger)
+    if (world->plan.has_stranger) {
         world_at(world, &nemesis->stranger, 500000);
+    }
 }
 
 static void nemesis_open_path(struct sim_path *path)
@@ -311,10 +324,12 @@ void nemesis_end(struct nemesis *nemesis)
     /* What stands still at this moment goes on when it would have: never later than in two ttl. */
     world_cancel(world, &nemesis->failover);
     server->refuses_until_us = server->readonly_until_us = 0;
-    for (int i = 0; i < HOSTS_MAX; i++)
+    for (int i = 0; i < HOSTS_MAX; i++) {
         nemesis_open_path(&server->paths[i]);
+    }
     for (int i = 0; i < world->plan.n_hosts; i++) {
-        if (world->hosts[i].instance == 0)
+        if (world->hosts[i].instance == 0) {
             host_start(&world->hosts[i]);
+        }
     }
 }

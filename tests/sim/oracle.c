@@ -54,10 +54,12 @@ int oracle_key(const char *name)
 bool tenure_is_believed(const struct tenure *tenure)
 {
     const struct host *host = tenure->host;
-    if (!tenure->is_read || tenure->is_over)
+    if (!tenure->is_read || tenure->is_over) {
         return false;
-    if (host == NULL || host_now_ms(host) < tenure->read_until_ms)
+    }
+    if (host == NULL || host_now_ms(host) < tenure->read_until_ms) {
         return true;
+    }
     return !tenure->is_lost && tenure->instance == host->instance && host_is_running(host);
 }
 
@@ -65,8 +67,9 @@ struct tenure *oracle_find_tenure(struct oracle *oracle, uint64_t peer_id, int k
 {
     for (size_t i = 0; i < oracle->n_tenures; i++) {
         struct tenure *tenure = &oracle->tenures[i];
-        if (tenure->peer_id == peer_id && tenure->key == key && tenure->fence == fence)
+        if (tenure->peer_id == peer_id && tenure->key == key && tenure->fence == fence) {
             return tenure;
+        }
     }
     return NULL;
 }
@@ -77,20 +80,22 @@ void oracle_sweep(struct oracle *oracle)
         const struct tenure *tenure = &oracle->tenures[i];
         bool is_gone = tenure->host == NULL || oracle->peers[tenure->peer_id].is_gone ||
                        tenure->instance != tenure->host->instance;
-        if (tenure->is_over && ((tenure->is_lost && !tenure->may_unlock) || tenure->is_unlocked || is_gone))
+        if (tenure->is_over && ((tenure->is_lost && !tenure->may_unlock) || tenure->is_unlocked || is_gone)) {
             oracle->tenures[i] = oracle->tenures[--oracle->n_tenures];
-        else if (is_gone && !tenure->is_read && oracle->peers[tenure->peer_id].has_left)
+        } else if (is_gone && !tenure->is_read && oracle->peers[tenure->peer_id].has_left) {
             oracle->tenures[i] = oracle->tenures[--oracle->n_tenures];
-        else
+        } else {
             i++;
+        }
     }
 }
 
 int64_t oracle_bound_us(const struct oracle *oracle)
 {
     int64_t ttl_us = oracle->world->plan.ttl_ms_max * 1000;
-    if (oracle->world->plan.trouble == TROUBLE_FAST_CLOCK)
+    if (oracle->world->plan.trouble == TROUBLE_FAST_CLOCK) {
         return ttl_us * (oracle->world->server->wall.rate_ppm + 5000) / 1000000 + 10000;
+    }
     return ttl_us + ttl_us / 100 + 10000;
 }
 
@@ -108,22 +113,26 @@ bool oracle_is_excused(const struct oracle *oracle)
 static void oracle_note_overlap(struct oracle *oracle, int64_t fence_a, int64_t fence_b)
 {
     int64_t due_us = oracle->excused_until_us;
-    if (oracle->world->plan.trouble == TROUBLE_FAST_CLOCK)
+    if (oracle->world->plan.trouble == TROUBLE_FAST_CLOCK) {
         due_us = oracle->world->now_us + oracle_bound_us(oracle);
+    }
     oracle->world->tally.n_overlaps++;
     TRACE(oracle->world, "oracle: two believers, with an excuse");
-    if (oracle->n_overlaps == ORACLE_LIST_MAX)
+    if (oracle->n_overlaps == ORACLE_LIST_MAX) {
         return;
+    }
     oracle->overlaps[oracle->n_overlaps++] = (struct overlap){fence_a, fence_b, due_us};
-    if (!timer_is_set(&oracle->overlap_task.timer))
+    if (!timer_is_set(&oracle->overlap_task.timer)) {
         world_at(oracle->world, &oracle->overlap_task, due_us);
+    }
 }
 
 static bool oracle_is_believed(const struct oracle *oracle, int64_t fence)
 {
     for (size_t i = 0; i < oracle->n_tenures; i++) {
-        if (oracle->tenures[i].fence == fence && tenure_is_believed(&oracle->tenures[i]))
+        if (oracle->tenures[i].fence == fence && tenure_is_believed(&oracle->tenures[i])) {
             return true;
+        }
     }
     return false;
 }
@@ -139,15 +148,17 @@ static void oracle_on_overlap(void *ctx)
             i++;
             continue;
         }
-        if (oracle_is_believed(oracle, overlap->fence_a) && oracle_is_believed(oracle, overlap->fence_b))
+        if (oracle_is_believed(oracle, overlap->fence_a) && oracle_is_believed(oracle, overlap->fence_b)) {
             world_judge(oracle->world,
                         "exclusion: the holders of fences %" PRId64 " and %" PRId64
                         " believe for longer than the trouble explains",
                         overlap->fence_a, overlap->fence_b);
+        }
         oracle->overlaps[i] = oracle->overlaps[--oracle->n_overlaps];
     }
-    if (next_us != INT64_MAX)
+    if (next_us != INT64_MAX) {
         world_at(oracle->world, &oracle->overlap_task, next_us);
+    }
 }
 
 /* Somebody begins to believe. */
@@ -155,40 +166,46 @@ static void oracle_judge_exclusion(struct oracle *oracle, const struct tenure *t
 {
     for (size_t i = 0; i < oracle->n_tenures; i++) {
         const struct tenure *other = &oracle->tenures[i];
-        if (other == tenure || other->key != tenure->key || !tenure_is_believed(other))
+        if (other == tenure || other->key != tenure->key || !tenure_is_believed(other)) {
             continue;
-        if (oracle_is_excused(oracle))
+        }
+        if (oracle_is_excused(oracle)) {
             oracle_note_overlap(oracle, other->fence, tenure->fence);
-        else
+        } else {
             world_judge(oracle->world,
                         "exclusion: %s is believed by two, with fences %" PRId64 " and %" PRId64,
                         client_key_name(tenure->key), other->fence, tenure->fence);
+        }
     }
 }
 
 void oracle_believes(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence, int64_t until_ms)
 {
     struct tenure *tenure = oracle_find_tenure(oracle, peer_id, key, fence);
-    if (tenure == NULL)
+    if (tenure == NULL) {
         return; /* it was over before this was read */
+    }
     tenure->is_read = true;
     tenure->read_until_ms = until_ms;
-    if (tenure_is_believed(tenure))
+    if (tenure_is_believed(tenure)) {
         oracle_judge_exclusion(oracle, tenure);
+    }
 }
 
 void oracle_hears(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence, int64_t until_ms)
 {
     struct tenure *tenure = oracle_find_tenure(oracle, peer_id, key, fence);
-    if (tenure != NULL && tenure->read_until_ms < until_ms)
+    if (tenure != NULL && tenure->read_until_ms < until_ms) {
         tenure->read_until_ms = until_ms;
+    }
 }
 
 void oracle_believes_no_more(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence)
 {
     struct tenure *tenure = oracle_find_tenure(oracle, peer_id, key, fence);
-    if (tenure != NULL)
+    if (tenure != NULL) {
         tenure->is_over = true;
+    }
     oracle_sweep(oracle);
 }
 
@@ -207,14 +224,16 @@ void oracle_stranger_ends(struct oracle *oracle, int key)
 
 void oracle_ran_out(struct oracle *oracle, const char *key, size_t key_len)
 {
-    if (key_len != 1 || oracle_is_excused(oracle))
+    if (key_len != 1 || oracle_is_excused(oracle)) {
         return;
+    }
     for (size_t i = 0; i < oracle->n_tenures; i++) {
         const struct tenure *tenure = &oracle->tenures[i];
-        if (tenure->key == oracle_key(key) && tenure_is_believed(tenure))
+        if (tenure->key == oracle_key(key) && tenure_is_believed(tenure)) {
             world_judge(oracle->world,
                         "expiry: %.1s runs out in Redis while the holder of fence %" PRId64 " believes", key,
                         tenure->fence);
+        }
     }
 }
 
@@ -239,8 +258,9 @@ void oracle_peer_left(struct oracle *oracle, uint64_t peer_id)
 {
     oracle->peers[peer_id].has_left = true;
     for (size_t i = 0; i < oracle->n_tenures; i++) {
-        if (oracle->tenures[i].peer_id == peer_id && oracle->tenures[i].host != NULL)
+        if (oracle->tenures[i].peer_id == peer_id && oracle->tenures[i].host != NULL) {
             oracle->tenures[i].is_over = oracle->tenures[i].is_read;
+        }
     }
     oracle_sweep(oracle);
 }
@@ -249,10 +269,11 @@ static void oracle_drop_asks(struct oracle *oracle, const struct host *host, uin
 {
     for (size_t i = 0; i < oracle->n_asks;) {
         const struct ask *ask = &oracle->asks[i];
-        if (host != NULL ? ask->host == host : ask->peer_id == peer_id)
+        if (host != NULL ? ask->host == host : ask->peer_id == peer_id) {
             oracle->asks[i] = oracle->asks[--oracle->n_asks];
-        else
+        } else {
             i++;
+        }
     }
 }
 
@@ -261,8 +282,9 @@ void oracle_peer_gone(struct oracle *oracle, uint64_t peer_id)
     oracle->peers[peer_id].is_gone = true;
     oracle_drop_asks(oracle, NULL, peer_id);
     oracle_sweep(oracle);
-    if (!timer_is_set(&oracle->orphan_task.timer))
+    if (!timer_is_set(&oracle->orphan_task.timer)) {
         world_at(oracle->world, &oracle->orphan_task, oracle->world->now_us + ORPHAN_US);
+    }
 }
 
 void oracle_host_gone(struct oracle *oracle, const struct host *host)
@@ -284,8 +306,9 @@ bool oracle_has_paused(const struct oracle *oracle, const struct host *host, int
 void oracle_note_kept(struct oracle *oracle, const struct host *host, int key, int64_t for_us)
 {
     int64_t *until_us = &oracle->kept_until_us[host->idx][key];
-    if (*until_us < oracle->world->now_us + for_us)
+    if (*until_us < oracle->world->now_us + for_us) {
         *until_us = oracle->world->now_us + for_us;
+    }
 }
 
 /* --- progress, and the end ------------------------------------------------------------------------- */
@@ -293,8 +316,9 @@ void oracle_note_kept(struct oracle *oracle, const struct host *host, int key, i
 bool oracle_is_quiet(const struct oracle *oracle)
 {
     for (size_t i = 0; i < oracle->n_tenures; i++) {
-        if (tenure_is_believed(&oracle->tenures[i]))
+        if (tenure_is_believed(&oracle->tenures[i])) {
             return false;
+        }
     }
     return oracle->n_asks == 0;
 }
@@ -311,11 +335,12 @@ int64_t oracle_patience_ms(const struct oracle *oracle)
 
 void oracle_judge_waiting(struct oracle *oracle)
 {
-    if (oracle->n_asks > 0)
+    if (oracle->n_asks > 0) {
         world_judge(oracle->world, "progress: #%" PRIu64 " waits for %s still, long after the last fault",
                     oracle->asks[0].request_id, client_key_name(oracle->asks[0].key));
-    else if (!oracle_is_quiet(oracle))
+    } else if (!oracle_is_quiet(oracle)) {
         world_judge(oracle->world, "progress: somebody holds a lock still, long after all should be over");
+    }
 }
 
 void oracle_judge_rest(struct oracle *oracle)
@@ -324,16 +349,20 @@ void oracle_judge_rest(struct oracle *oracle)
     server_settle(world->server);
     const struct model_data *data = redis_model_data(world->server->model);
     for (size_t i = 0; i < data->n_entries; i++) {
-        if (data->entries[i].key_len == 1)
+        if (data->entries[i].key_len == 1) {
             world_judge(world, "the end: %.1s is left in Redis", data->entries[i].key);
+        }
     }
     for (int i = 0; i < world->plan.n_hosts; i++) {
         const struct host *host = &world->hosts[i];
-        if (host->instance == 0)
+        if (host->instance == 0) {
             continue;
-        if (!broker_is_idle(host->broker) || host->stats.keys != 0)
+        }
+        if (!broker_is_idle(host->broker) || host->stats.keys != 0) {
             world_judge(world, "the end: the daemon of host %d has something left", i);
-        if (host->stats.leases_held != 0 || host->stats.claims_waiting != 0)
+        }
+        if (host->stats.leases_held != 0 || host->stats.claims_waiting != 0) {
             world_judge(world, "the end: the daemon of host %d counts what is not there", i);
+        }
     }
 }

@@ -23,8 +23,9 @@ static uint32_t plan_draw_faults(struct dice *dice)
     uint32_t faults = 0;
     int per_mille = (int)PICK(dice, 0, 150, 400, 1000);
     for (int fault = 1; fault < N_FAULTS; fault++) {
-        if (dice_chance(dice, per_mille))
+        if (dice_chance(dice, per_mille)) {
             faults |= UINT32_C(1) << fault;
+        }
     }
     return faults;
 }
@@ -46,8 +47,9 @@ struct plan plan_draw(uint64_t seed, int64_t run_ms, struct dice *dice)
     plan.has_stranger = dice_chance(dice, 250);
     plan.faults = plan_draw_faults(dice);
     plan.trouble = TROUBLE_NONE;
-    if (dice_chance(dice, 350))
+    if (dice_chance(dice, 350)) {
         plan.trouble = (enum trouble)dice_between(dice, TROUBLE_NONE + 1, N_TROUBLES - 1);
+    }
     plan.step_back_ms_max = plan.trouble == TROUBLE_STEP_BACK ? plan.ttl_ms_max * 2 : 0;
     plan.fault_every_ms = PICK(dice, 300, 1000, 5000);
     return plan;

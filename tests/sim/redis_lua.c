@@ -101,8 +101,9 @@ static struct reply model_take_value(struct redis_model *model, size_t slot)
         return model_keep_text(model, slot, REPLY_TEXT, text, len);
     }
     case LUA_TBOOLEAN:
-        if (lua_toboolean(lua, -1))
+        if (lua_toboolean(lua, -1)) {
             return (struct reply){.kind = REPLY_INTEGER, .integer = 1};
+        }
         return (struct reply){.kind = REPLY_NIL};
     default:
         return (struct reply){.kind = REPLY_NIL};
@@ -114,8 +115,9 @@ static bool model_take_field(struct redis_model *model, const char *field, enum 
     size_t len;
     lua_getfield(model->lua, -1, field);
     const char *text = lua_tolstring(model->lua, -1, &len);
-    if (text != NULL)
+    if (text != NULL) {
         model->reply = model_keep_text(model, MODEL_ITEMS_MAX, kind, text, len);
+    }
     lua_pop(model->lua, 1);
     return text != NULL;
 }
@@ -127,13 +129,15 @@ static void model_take_result(struct redis_model *model)
         model->reply = model_take_value(model, MODEL_ITEMS_MAX);
         return;
     }
-    if (model_take_field(model, "err", REPLY_ERROR) || model_take_field(model, "ok", REPLY_STATUS))
+    if (model_take_field(model, "err", REPLY_ERROR) || model_take_field(model, "ok", REPLY_STATUS)) {
         return;
+    }
     size_t n_items = 0;
     for (;;) {
         lua_rawgeti(lua, -1, (int)n_items + 1);
-        if (lua_isnil(lua, -1))
+        if (lua_isnil(lua, -1)) {
             break;
+        }
         assert(n_items < MODEL_ITEMS_MAX);
         model->items[n_items] = model_take_value(model, n_items);
         n_items++;
@@ -180,8 +184,9 @@ static void model_run_script(struct redis_model *model, const struct model_scrip
 static struct model_script *model_find_script(struct redis_model *model, const char *digest)
 {
     for (size_t i = 0; i < model->n_scripts; i++) {
-        if (memcmp(model->scripts[i].digest, digest, MODEL_DIGEST_LEN) == 0)
+        if (memcmp(model->scripts[i].digest, digest, MODEL_DIGEST_LEN) == 0) {
             return &model->scripts[i];
+        }
     }
     return NULL;
 }
@@ -209,37 +214,42 @@ static struct model_script *model_load(struct redis_model *model, const char *te
 void model_eval(struct redis_model *model, const struct model_call *call)
 {
     const struct model_script *script = model_load(model, call->argv[1], call->argv_len[1]);
-    if (script == NULL)
+    if (script == NULL) {
         model_say(model, REPLY_ERROR, "ERR Error compiling script");
-    else
+    } else {
         model_run_script(model, script, call);
+    }
 }
 
 void model_evalsha(struct redis_model *model, const struct model_call *call)
 {
     const struct model_script *script =
         call->argv_len[1] == MODEL_DIGEST_LEN ? model_find_script(model, call->argv[1]) : NULL;
-    if (script == NULL || !script->is_loaded)
+    if (script == NULL || !script->is_loaded) {
         model_say(model, REPLY_ERROR, "NOSCRIPT No matching script. Please use EVAL.");
-    else
+    } else {
         model_run_script(model, script, call);
+    }
 }
 
 void model_script(struct redis_model *model, const struct model_call *call)
 {
     if (model_is_word(call, 1, "FLUSH")) {
-        for (size_t i = 0; i < model->n_scripts; i++)
+        for (size_t i = 0; i < model->n_scripts; i++) {
             model->scripts[i].is_loaded = false;
+        }
         model_say(model, REPLY_STATUS, "OK");
         return;
     }
     const struct model_script *script = NULL;
-    if (model_is_word(call, 1, "LOAD") && call->argc == 3)
+    if (model_is_word(call, 1, "LOAD") && call->argc == 3) {
         script = model_load(model, call->argv[2], call->argv_len[2]);
-    if (script == NULL)
+    }
+    if (script == NULL) {
         model_say(model, REPLY_ERROR, "ERR Error compiling script");
-    else
+    } else {
         model->reply = model_keep_text(model, MODEL_ITEMS_MAX, REPLY_TEXT, script->digest, MODEL_DIGEST_LEN);
+    }
 }
 
 static void model_add_function(struct redis_model *model, const char *name, lua_CFunction function)

@@ -23,10 +23,12 @@ static struct model_entry *model_find(struct redis_model *model, const char *key
 {
     for (size_t i = 0; i < model->data.n_entries; i++) {
         struct model_entry *entry = &model->data.entries[i];
-        if (entry->key_len != len || memcmp(entry->key, key, len) != 0)
+        if (entry->key_len != len || memcmp(entry->key, key, len) != 0) {
             continue;
-        if (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000)
+        }
+        if (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000) {
             return entry;
+        }
         *entry = model->data.entries[--model->data.n_entries];
         return NULL;
     }
@@ -85,20 +87,22 @@ static const char model_wrong_type[] = "WRONGTYPE Operation against a key holdin
 static void model_get(struct redis_model *model, const struct model_call *call)
 {
     const struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
-    if (entry == NULL)
+    if (entry == NULL) {
         model_say_nil(model);
-    else if (entry->is_hash)
+    } else if (entry->is_hash) {
         model_say(model, REPLY_ERROR, model_wrong_type);
-    else
+    } else {
         model->reply = model_keep_text(model, MODEL_ITEMS_MAX, REPLY_TEXT, entry->value, entry->value_len);
+    }
 }
 
 /* The integer in an argument; false: it is none. */
 bool model_read(const struct model_call *call, int i, int64_t *ret)
 {
     char text[32], *end;
-    if (call->argv_len[i] == 0 || call->argv_len[i] >= sizeof(text))
+    if (call->argv_len[i] == 0 || call->argv_len[i] >= sizeof(text)) {
         return false;
+    }
     memcpy(text, call->argv[i], call->argv_len[i]);
     text[call->argv_len[i]] = '\0';
     *ret = strtoll(text, &end, 10);
@@ -153,8 +157,9 @@ static void model_hset(struct redis_model *model, const struct model_call *call)
 static void model_del(struct redis_model *model, const struct model_call *call)
 {
     struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
-    if (entry != NULL)
+    if (entry != NULL) {
         model_drop(model, entry);
+    }
     model_say_integer(model, entry != NULL);
 }
 
@@ -166,11 +171,12 @@ static void model_exists(struct redis_model *model, const struct model_call *cal
 static void model_pttl(struct redis_model *model, const struct model_call *call)
 {
     const struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
-    if (entry == NULL)
+    if (entry == NULL) {
         model_say_integer(model, -2);
-    else
+    } else {
         model_say_integer(model,
                           entry->expire_at_ms == -1 ? -1 : entry->expire_at_ms - model->wall_us / 1000);
+    }
 }
 
 static void model_pexpire(struct redis_model *model, const struct model_call *call)
@@ -182,18 +188,20 @@ static void model_pexpire(struct redis_model *model, const struct model_call *ca
         return;
     }
     model_say_integer(model, entry != NULL);
-    if (entry != NULL && ttl_ms <= 0)
+    if (entry != NULL && ttl_ms <= 0) {
         model_drop(model, entry);
-    else if (entry != NULL)
+    } else if (entry != NULL) {
         entry->expire_at_ms = model->wall_us / 1000 + ttl_ms;
+    }
 }
 
 static void model_persist(struct redis_model *model, const struct model_call *call)
 {
     struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
     model_say_integer(model, entry != NULL && entry->expire_at_ms != -1);
-    if (entry != NULL)
+    if (entry != NULL) {
         entry->expire_at_ms = -1;
+    }
 }
 
 static void model_time(struct redis_model *model, const struct model_call *call)
@@ -240,19 +248,21 @@ void model_run(struct redis_model *model, const struct model_call *call, bool is
 {
     const struct model_command *command = NULL;
     for (size_t i = 0; i < sizeof(model_commands) / sizeof(model_commands[0]); i++) {
-        if (model_is_word(call, 0, model_commands[i].name))
+        if (model_is_word(call, 0, model_commands[i].name)) {
             command = &model_commands[i];
+        }
     }
-    if (command == NULL)
+    if (command == NULL) {
         model_say(model, REPLY_ERROR, "ERR unknown command");
-    else if (call->argc < command->argc_min || call->argc > command->argc_max)
+    } else if (call->argc < command->argc_min || call->argc > command->argc_max) {
         model_say(model, REPLY_ERROR, "ERR wrong number of arguments");
-    else if (is_in_script && !command->is_plain)
+    } else if (is_in_script && !command->is_plain) {
         model_say(model, REPLY_ERROR, "ERR This Redis command is not allowed from script");
-    else if (command->is_write && model->is_replica)
+    } else if (command->is_write && model->is_replica) {
         model_say(model, REPLY_ERROR, "READONLY You can't write against a read only replica.");
-    else
+    } else {
         command->run(model, call);
+    }
 }
 
 /* --- outside --------------------------------------------------------------------------------------- */
@@ -276,8 +286,9 @@ void redis_model_reset(struct redis_model *model)
     model->data.n_entries = 0;
     model->is_replica = false;
     model->wall_us = 0;
-    for (size_t i = 0; i < model->n_scripts; i++)
+    for (size_t i = 0; i < model->n_scripts; i++) {
         model->scripts[i].is_loaded = false;
+    }
 }
 
 void redis_model_set_clock(struct redis_model *model, int64_t wall_us)
@@ -306,8 +317,9 @@ const struct model_entry *redis_model_find_expired(const struct redis_model *mod
 {
     for (size_t i = 0; i < model->data.n_entries; i++) {
         const struct model_entry *entry = &model->data.entries[i];
-        if (entry->expire_at_ms != -1 && entry->expire_at_ms <= model->wall_us / 1000)
+        if (entry->expire_at_ms != -1 && entry->expire_at_ms <= model->wall_us / 1000) {
             return entry;
+        }
     }
     return NULL;
 }
@@ -317,8 +329,9 @@ int64_t redis_model_next_expiry_ms(const struct redis_model *model)
     int64_t next_ms = INT64_MAX;
     for (size_t i = 0; i < model->data.n_entries; i++) {
         const struct model_entry *entry = &model->data.entries[i];
-        if (entry->expire_at_ms != -1 && entry->expire_at_ms < next_ms)
+        if (entry->expire_at_ms != -1 && entry->expire_at_ms < next_ms) {
             next_ms = entry->expire_at_ms;
+        }
     }
     return next_ms;
 }
@@ -328,8 +341,9 @@ const struct model_entry *redis_model_find(const struct redis_model *model, cons
     for (size_t i = 0; i < model->data.n_entries; i++) {
         const struct model_entry *entry = &model->data.entries[i];
         if (entry->key_len == len && memcmp(entry->key, key, len) == 0 &&
-            (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000))
+            (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000)) {
             return entry;
+        }
     }
     return NULL;
 }

@@ -44,8 +44,9 @@ void server_begin(struct server *server, struct world *world)
     /* Somewhere in 2026; within the margin, unless the world is to be one beyond it. */
     server->wall.offset_us = INT64_C(1770000000000000) + dice_between(&world->dice, 0, 100000000);
     server->wall.rate_ppm = dice_between(&world->dice, -4400, 4400);
-    if (world->plan.trouble == TROUBLE_FAST_CLOCK)
+    if (world->plan.trouble == TROUBLE_FAST_CLOCK) {
         server->wall.rate_ppm = dice_between(&world->dice, 20000, 60000);
+    }
 }
 
 int64_t server_wall_us(const struct server *server)
@@ -69,10 +70,11 @@ void server_settle(struct server *server)
         oracle_ran_out(server->world->oracle, copy.key, copy.key_len);
     }
     int64_t next_ms = redis_model_next_expiry_ms(server->model);
-    if (next_ms == INT64_MAX)
+    if (next_ms == INT64_MAX) {
         world_cancel(server->world, &server->expiry);
-    else
+    } else {
         world_at(server->world, &server->expiry, clock_when_us(&server->wall, next_ms));
+    }
 }
 
 /* --- the way there and back ------------------------------------------------------------------------ */
@@ -80,8 +82,9 @@ void server_settle(struct server *server)
 int64_t server_delay_us(struct server *server, int host)
 {
     struct world *world = server->world;
-    if (server->paths[host].slow_until_us > world->now_us)
+    if (server->paths[host].slow_until_us > world->now_us) {
         return dice_small(&world->dice, 500, world->plan.redis_timeout_ms * 1500);
+    }
     return dice_small(&world->dice, 30, 600);
 }
 
@@ -96,10 +99,11 @@ static int64_t server_later(int64_t a_us, int64_t b_us, int64_t c_us)
 struct sim_call *server_new_call(struct server *server, struct sim_conn *conn)
 {
     struct sim_call *call = server->free_calls;
-    if (call != NULL)
+    if (call != NULL) {
         server->free_calls = call->next;
-    else
+    } else {
         call = world_alloc(server->world, sizeof(*call));
+    }
     call->conn = conn;
     call->is_back = call->is_orphan = false;
     call->bytes_len = 0;
@@ -136,15 +140,17 @@ static void server_trace_call(const struct server *server, const struct sim_call
 {
     const struct reply *reply = &call->reply;
     char said[64];
-    if (!server->world->is_traced)
+    if (!server->world->is_traced) {
         return;
-    if (reply->kind == REPLY_LIST)
+    }
+    if (reply->kind == REPLY_LIST) {
         snprintf(said, sizeof(said), "%" PRId64 ", %" PRId64, reply->items[0].integer,
                  reply->items[1].integer);
-    else if (reply->kind == REPLY_INTEGER)
+    } else if (reply->kind == REPLY_INTEGER) {
         snprintf(said, sizeof(said), "%" PRId64, reply->integer);
-    else
+    } else {
         snprintf(said, sizeof(said), "%.60s", reply->text);
+    }
     world_print(server->world, "redis: host %d%s, %s: %s", call->conn->host,
                 call->is_orphan ? " (that has closed the connection)" : "", call->word, said);
 }
@@ -160,8 +166,9 @@ static void server_execute(struct server *server, struct sim_call *call)
         redis_model_set_replica(server->model, server->readonly_until_us > world->now_us);
         server_keep_reply(call, redis_model_run(server->model, call->argc, call->argv, call->argv_len));
     }
-    if (server->world->plan.trouble == TROUBLE_FORCED && call->argc == 2)
+    if (server->world->plan.trouble == TROUBLE_FORCED && call->argc == 2) {
         oracle_excuse(world->oracle); /* a DEL, or a PTTL, which does no harm */
+    }
     server_trace_call(server, call);
     server_settle(server);
 }
@@ -182,16 +189,18 @@ static void server_on_call(void *ctx)
     struct server *server = conn->server;
     bool is_lost = call->is_back ? conn->link == NULL : conn->is_dead || conn->epoch != server->epoch;
     if (is_lost) {
-        if (call->is_orphan)
+        if (call->is_orphan) {
             server_free_call(server, call);
+        }
         return; /* whoever waits for it will learn from the connection's end */
     }
     if (call->is_back) {
         struct host *host = &server->world->hosts[conn->host];
-        if (host_is_running(host))
+        if (host_is_running(host)) {
             sim_link_take(conn->link, call);
-        else
+        } else {
             world_at(server->world, &call->task, host->paused_until_us);
+        }
         return;
     }
     if (server->paused_until_us > server->world->now_us) {
@@ -199,10 +208,11 @@ static void server_on_call(void *ctx)
         return;
     }
     server_execute(server, call);
-    if (call->is_orphan)
+    if (call->is_orphan) {
         server_free_call(server, call);
-    else
+    } else {
         server_send_back(server, call);
+    }
 }
 
 void server_take(struct server *server, struct sim_call *call)
@@ -232,17 +242,20 @@ struct sim_conn *server_connect(struct server *server, int host, struct link *li
 void server_kill_former(struct server *server, const struct sim_conn *conn)
 {
     for (struct sim_conn *other = server->conns; other != NULL; other = other->next) {
-        if (other != conn && other->host == conn->host)
+        if (other != conn && other->host == conn->host) {
             other->is_dead = true;
+        }
     }
 }
 
 void server_cut(struct server *server, struct sim_conn *conn)
 {
-    if (dice_chance(&server->world->dice, 500))
+    if (dice_chance(&server->world->dice, 500)) {
         conn->is_dead = true;
-    if (conn->link != NULL)
+    }
+    if (conn->link != NULL) {
         sim_link_break(conn->link, "connection reset by peer");
+    }
 }
 
 void server_restart(struct server *server, const struct model_data *data, int64_t up_at_us)
@@ -250,16 +263,18 @@ void server_restart(struct server *server, const struct model_data *data, int64_
     struct model_data *now = redis_model_data(server->model);
     server->epoch++;
     server->down_until_us = up_at_us;
-    if (data == NULL)
+    if (data == NULL) {
         now->n_entries = 0;
-    else if (data != now)
+    } else if (data != now) {
         *now = *data;
+    }
     const char *const flush[] = {"SCRIPT", "FLUSH"};
     redis_model_run(server->model, 2, flush, (const size_t[]){6, 5});
     server_settle(server);
     for (struct sim_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        if (conn->link != NULL && conn->epoch != server->epoch)
+        if (conn->link != NULL && conn->epoch != server->epoch) {
             sim_link_break(conn->link, "connection reset by peer");
+        }
     }
     server->conns = NULL;
 }

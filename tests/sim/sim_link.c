@@ -46,8 +46,9 @@ static void link_close_conn(struct link *link)
 {
     struct server *server = link->server;
     struct sim_call *call = link->first;
-    if (link->conn != NULL)
+    if (link->conn != NULL) {
         link->conn->link = NULL;
+    }
     link->conn = NULL;
     link->first = link->unsent = NULL;
     link->end = &link->first;
@@ -55,8 +56,9 @@ static void link_close_conn(struct link *link)
         struct sim_call *next = call->next;
         call->is_orphan = true;
         call->on_reply(call->on_reply_ctx, NULL, link->reason);
-        if (!timer_is_set(&call->task.timer))
+        if (!timer_is_set(&call->task.timer)) {
             server_free_call(server, call);
+        }
         call = next;
     }
 }
@@ -66,13 +68,15 @@ static void link_drop(struct link *link)
     bool was_up = link->phase == SIM_LINK_READY;
     TRACE(link_world(link), "host %d: link: %s", link->host->idx, link->reason);
     link->is_broken = false;
-    if (was_up)
+    if (was_up) {
         link->pause_ms = 0;
+    }
     link_close_conn(link);
-    if (was_up)
+    if (was_up) {
         link->sinks.on_state(link->sinks.ctx, LINK_STATE_CONNECTING, NULL);
-    else
+    } else {
         link->sinks.on_state(link->sinks.ctx, LINK_STATE_DOWN, link->reason);
+    }
     link_pause(link);
 }
 
@@ -91,14 +95,17 @@ static void link_try(struct link *link)
     int64_t done_us = now_us;
     link->phase = SIM_LINK_TRY;
     link->try_epoch = server->epoch;
-    for (int i = 0; i < SIM_LINK_HELLO_TRIPS * 2; i++)
+    for (int i = 0; i < SIM_LINK_HELLO_TRIPS * 2; i++) {
         done_us += server_delay_us(server, link->host->idx);
-    if (server->paused_until_us > now_us)
+    }
+    if (server->paused_until_us > now_us) {
         done_us += server->paused_until_us - now_us;
+    }
     link->reason = "cannot connect in time";
     link->try_is_vain = done_us > limit_us || server->paths[link->host->idx].blocked_until_us > now_us;
-    if (link->try_is_vain)
+    if (link->try_is_vain) {
         done_us = limit_us;
+    }
     if (server->down_until_us > now_us) {
         link->try_is_vain = true;
         link->reason = "connection refused";
@@ -111,8 +118,9 @@ static void link_up(struct link *link)
 {
     struct server *server = link->server;
     link->conn = server_connect(server, link->host->idx, link);
-    if (link_world(link)->plan.may_kill)
+    if (link_world(link)->plan.may_kill) {
         server_kill_former(server, link->conn);
+    }
     for (int i = 0; i < N_SCRIPTS; i++) {
         const char *argv[] = {"SCRIPT", "LOAD", link->scripts[i].text};
         const size_t argv_len[] = {6, 4, link->scripts[i].text_len};
@@ -129,16 +137,17 @@ static void link_on_tried(struct link *link)
 {
     const struct server *server = link->server;
     int64_t now_us = link_world(link)->now_us;
-    if (link->try_is_vain)
+    if (link->try_is_vain) {
         link_fail(link, link->reason);
-    else if (server->epoch != link->try_epoch || server->down_until_us > now_us)
+    } else if (server->epoch != link->try_epoch || server->down_until_us > now_us) {
         link_fail(link, "connection reset by peer");
-    else if (server->readonly_until_us > now_us)
+    } else if (server->readonly_until_us > now_us) {
         link_fail(link, "it is a replica");
-    else if (server->paused_until_us > now_us || server->paths[link->host->idx].blocked_until_us > now_us)
+    } else if (server->paused_until_us > now_us || server->paths[link->host->idx].blocked_until_us > now_us) {
         link_fail(link, "no answer in time");
-    else
+    } else {
         link_up(link);
+    }
 }
 
 /* --- watching -------------------------------------------------------------------------------------- */
@@ -147,8 +156,9 @@ static void link_watch(struct link *link)
 {
     const struct sim_call *oldest = link->first;
     int64_t now_ms = host_now_ms(link->host);
-    if (oldest == NULL)
+    if (oldest == NULL) {
         return;
+    }
     if (now_ms - oldest->sent_at_ms < link->timeout_ms) {
         link->has_looked_twice = false;
         link_wait(link, (oldest->sent_at_ms + link->timeout_ms - now_ms) * 1000);
@@ -169,14 +179,15 @@ static void link_on_task(void *ctx)
         return;
     }
     host_wake(host);
-    if (link->is_broken)
+    if (link->is_broken) {
         link_drop(link);
-    else if (link->phase == SIM_LINK_PAUSE)
+    } else if (link->phase == SIM_LINK_PAUSE) {
         link_try(link);
-    else if (link->phase == SIM_LINK_TRY)
+    } else if (link->phase == SIM_LINK_TRY) {
         link_on_tried(link);
-    else if (link->phase == SIM_LINK_READY)
+    } else if (link->phase == SIM_LINK_READY) {
         link_watch(link);
+    }
     host_drain(host);
 }
 
@@ -192,13 +203,16 @@ static void link_copy_args(struct link *link, struct sim_call *call, int argc, c
         call->argv_len[i] = argv_len[i];
         call->argv[i] = NULL;
         for (int j = 0; j < N_SCRIPTS && i == 1; j++) {
-            if (argv[i] == link->scripts[j].text)
+            if (argv[i] == link->scripts[j].text) {
                 call->argv[i] = argv[i]; /* too long to be copied, and stays */
-            if (argv[i] == link->scripts[j].text || argv[i] == link->scripts[j].digest)
+            }
+            if (argv[i] == link->scripts[j].text || argv[i] == link->scripts[j].digest) {
                 call->word = link->scripts[j].name;
+            }
         }
-        if (call->argv[i] != NULL)
+        if (call->argv[i] != NULL) {
             continue;
+        }
         assert(call->bytes_len + argv_len[i] <= CALL_BYTES_CAP);
         call->argv[i] = memcpy(call->bytes + call->bytes_len, argv[i], argv_len[i]);
         call->bytes_len += argv_len[i];
@@ -208,8 +222,9 @@ static void link_copy_args(struct link *link, struct sim_call *call, int argc, c
 int link_send(struct link *link, int argc, const char **argv, const size_t *argv_len, link_reply_fn on_reply,
               void *ctx)
 {
-    if (link->phase != SIM_LINK_READY || link->is_broken)
+    if (link->phase != SIM_LINK_READY || link->is_broken) {
         return LINK_E_DOWN;
+    }
     struct sim_call *call = server_new_call(link->server, link->conn);
     link_copy_args(link, call, argc, argv, argv_len);
     call->on_reply = on_reply;
@@ -217,35 +232,41 @@ int link_send(struct link *link, int argc, const char **argv, const size_t *argv
     call->sent_at_ms = host_now_ms(link->host);
     *link->end = call;
     link->end = &call->next;
-    if (link->unsent == NULL)
+    if (link->unsent == NULL) {
         link->unsent = call;
-    if (!timer_is_set(&link->task.timer))
+    }
+    if (!timer_is_set(&link->task.timer)) {
         link_wait(link, link->timeout_ms * 1000);
+    }
     return 0;
 }
 
 void link_flush(struct link *link)
 {
-    for (; link->unsent != NULL; link->unsent = link->unsent->next)
+    for (; link->unsent != NULL; link->unsent = link->unsent->next) {
         server_take(link->server, link->unsent);
+    }
 }
 
 void link_break(struct link *link, const char *text)
 {
-    if (link->phase == SIM_LINK_READY)
+    if (link->phase == SIM_LINK_READY) {
         sim_link_break(link, text);
+    }
 }
 
 /* --- for the world --------------------------------------------------------------------------------- */
 
 void sim_link_take(struct link *link, struct sim_call *call)
 {
-    if (link->is_broken)
+    if (link->is_broken) {
         return; /* nothing is looked at any more; its end will be told soon */
+    }
     assert(link->first == call);
     link->first = call->next;
-    if (link->first == NULL)
+    if (link->first == NULL) {
         link->end = &link->first;
+    }
     host_wake(link->host);
     call->on_reply(call->on_reply_ctx, &call->reply, NULL);
     server_free_call(link->server, call);
@@ -254,8 +275,9 @@ void sim_link_take(struct link *link, struct sim_call *call)
 
 void sim_link_break(struct link *link, const char *reason)
 {
-    if (link->is_broken || link->phase == SIM_LINK_END || link->phase == SIM_LINK_PAUSE)
+    if (link->is_broken || link->phase == SIM_LINK_END || link->phase == SIM_LINK_PAUSE) {
         return;
+    }
     link->is_broken = true;
     link->reason = reason;
     link_wait(link, 0);

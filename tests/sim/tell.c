@@ -62,8 +62,9 @@ static void tell_outcome(const struct host *host, const struct ev_outcome *outco
 void tell_event(const struct host *host, const struct event *event)
 {
     static const char *const links[] = {"", "connecting", "up", "down"};
-    if (!host->world->is_traced)
+    if (!host->world->is_traced) {
         return;
+    }
     switch (event->kind) {
     case EV_CLAIM:
         tell_claim(host, &event->claim);
@@ -134,8 +135,9 @@ static void tell_notice(const struct host *host, const char *what, const struct 
 void tell_effect(const struct host *host, const struct effect *effect)
 {
     char text[64];
-    if (!host->world->is_traced)
+    if (!host->world->is_traced) {
         return;
+    }
     switch (effect->kind) {
     case FX_ACQUIRE:
         tell_command(host, "lock", &effect->command);

@@ -92,8 +92,9 @@ void world_run(struct world *world, int64_t until_us)
         heap_clear(&world->queue, timer);
         task->run(task->ctx);
     }
-    if (world->verdict[0] == '\0' && world->now_us < until_us)
+    if (world->verdict[0] == '\0' && world->now_us < until_us) {
         world->now_us = until_us;
+    }
 }
 
 void *world_alloc(struct world *world, size_t len)
@@ -131,8 +132,9 @@ void world_print(struct world *world, const char *fmt, ...)
 void world_judge(struct world *world, const char *fmt, ...)
 {
     va_list args;
-    if (world->verdict[0] != '\0')
+    if (world->verdict[0] != '\0') {
         return;
+    }
     va_start(args, fmt);
     vsnprintf(world->verdict, sizeof(world->verdict), fmt, args);
     va_end(args);

@@ -35,8 +35,9 @@ START_TEST(test_attempts_each_millisecond)
                     i, i);
     }
     AWAIT(client_stat(other, "claims_waiting") == IMPATIENCE_KEYS);
-    for (int i = 0; i < IMPATIENCE_PINGS; i++)
+    for (int i = 0; i < IMPATIENCE_PINGS; i++) {
         client_query(other, "ping");
+    }
     (void)client_lock(other, "free");
     client_close(impatient);
     AWAIT(client_stat(other, "claims_waiting") == 0);

@@ -238,8 +238,9 @@ START_TEST(bounds_are_kept)
     ck_assert_int_eq(load_number(bound, bound->high), bound->high_value);
     for (size_t i = 0; i < 2; i++) {
         char text[256], sentence[CONFIG_ERROR_CAP];
-        if (beyond[i] == NULL)
+        if (beyond[i] == NULL) {
             continue;
+        }
         snprintf(text, sizeof(text), "\n[%s]\n%s = %s\n", bound->section, bound->key, beyond[i]);
         snprintf(sentence, sizeof(sentence), "3: [%s] %s: must be %s", bound->section, bound->key,
                  bound->must_be);
@@ -504,13 +505,15 @@ START_TEST(garbage_does_no_harm)
             memcpy(text + len, piece, strlen(piece));
             len += strlen(piece);
         }
-        if (len > 0 && next_random(&state) % 4 == 0)
+        if (len > 0 && next_random(&state) % 4 == 0) {
             text[next_random(&state) % len] = (char)next_random(&state);
+        }
         write_file(conf_path, text, len, 0600);
-        if (config_load(&config, conf_path, error) == 0)
+        if (config_load(&config, conf_path, error) == 0) {
             config_free(config);
-        else
+        } else {
             ck_assert_int_eq(strncmp(error, conf_path, strlen(conf_path)), 0);
+        }
     }
 }
 END_TEST

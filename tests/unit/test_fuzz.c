@@ -35,7 +35,8 @@ START_TEST(the_corpus_passes)
     }
     int status;
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s ended with status 0x%x", program, status);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s ended with status 0x%x", program,
+                  status);
     globfree(&inputs);
 }
 END_TEST

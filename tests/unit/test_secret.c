@@ -87,8 +87,9 @@ START_TEST(symlinks)
     write_secret("s3cret", 6, 0600);
     ck_assert_int_eq(symlink(path, link_path), 0);
     read_ok(link_path, "s3cret");
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
         return; /* only root can make one of somebody else */
+    }
     ck_assert_int_eq(lchown(link_path, 65534, 65534), 0);
     read_bad(link_path, "must not be a symlink of another user");
 }
@@ -96,8 +97,9 @@ END_TEST
 
 START_TEST(a_file_of_somebody_else)
 {
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
         return;
+    }
     write_secret("s3cret", 6, 0600);
     ck_assert_int_eq(chown(path, 65534, 65534), 0);
     read_bad(path, "must name a file of root's or of the daemon's own user");

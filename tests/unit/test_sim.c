@@ -23,8 +23,9 @@ static char *run_sim(const char *args, int *ret_status)
     snprintf(line, sizeof(line), "%s/sim %s 2>&1", build != NULL ? build : "build", args);
     FILE *pipe = popen(line, "r");
     ck_assert_ptr_nonnull(pipe);
-    if (getdelim(&said, &said_len, '\0', pipe) < 0)
+    if (getdelim(&said, &said_len, '\0', pipe) < 0) {
         ck_abort_msg("%s prints nothing", line);
+    }
     *ret_status = pclose(pipe);
     return said;
 }
@@ -35,8 +36,9 @@ static void expect_success(const char *args)
     char *said = run_sim(args, &status);
     bool is_good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     ck_assert_msg(is_good, "%s", said);
-    if (strncmp(said, "sim: ", 5) == 0)
+    if (strncmp(said, "sim: ", 5) == 0) {
         printf("%.*s", (int)strcspn(said, "\n") + 1, said); /* which seeds these were */
+    }
     fflush(stdout);
     free(said);
 }

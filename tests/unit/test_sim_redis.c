@@ -59,8 +59,9 @@ static void call_parse(struct call *call, const char *line)
         ck_assert_int_lt(call->argc, ARGS_MAX);
         call->argv[call->argc] = word;
         for (int i = 0; i < N_SCRIPTS && call->argc == 1 && strcmp(call->argv[0], "EVAL") == 0; i++) {
-            if (strcmp(word, scripts[i].name) == 0)
+            if (strcmp(word, scripts[i].name) == 0) {
                 call->argv[1] = scripts[i].text;
+            }
         }
         call->argv_len[call->argc] = strlen(call->argv[call->argc]);
         call->argc++;
@@ -70,20 +71,22 @@ static void call_parse(struct call *call, const char *line)
 /* Times up to the next five seconds, fences as "a fence": the rest is said exactly. */
 static void say_integer(char said[SAID_CAP], long long integer)
 {
-    if (integer > 1LL << 40)
+    if (integer > 1LL << 40) {
         snprintf(said, SAID_CAP, "a fence");
-    else if (integer > 1000)
+    } else if (integer > 1000) {
         snprintf(said, SAID_CAP, "about %lld", (integer + 4999) / 5000 * 5000);
-    else
+    } else {
         snprintf(said, SAID_CAP, "%lld", integer);
+    }
 }
 
 /* Of an error only its first word: the rest names lines and functions. */
 static void say_text(char said[SAID_CAP], const char *kind, const char *text, bool is_error)
 {
     int len = (int)(is_error ? strcspn(text, " ") : strlen(text));
-    if (strtoll(text, NULL, 10) > 1LL << 40)
+    if (strtoll(text, NULL, 10) > 1LL << 40) {
         text = "a fence", len = 7;
+    }
     snprintf(said, SAID_CAP, "%s %.*s", kind, len, text);
 }
 
@@ -218,8 +221,9 @@ static const char *const rows[][CALLS_MAX] = {
 
 START_TEST(the_model_answers_as_redis_does)
 {
-    for (int i = 0; i < CALLS_MAX && rows[_i][i] != NULL; i++)
+    for (int i = 0; i < CALLS_MAX && rows[_i][i] != NULL; i++) {
         compare(rows[_i][i]);
+    }
 }
 END_TEST
 
@@ -239,12 +243,14 @@ START_TEST(a_replica_refuses)
         freeReplyObject(redisCommand(conn, "REPLICAOF NO ONE"));
         redis_model_set_replica(model, false);
         compare("FLUSHALL");
-        if (befores[i] != NULL)
+        if (befores[i] != NULL) {
             compare(befores[i]);
+        }
         freeReplyObject(redisCommand(conn, "REPLICAOF 127.0.0.1 1"));
         redis_model_set_replica(model, true);
-        for (size_t j = 0; j < sizeof(calls) / sizeof(calls[0]); j++)
+        for (size_t j = 0; j < sizeof(calls) / sizeof(calls[0]); j++) {
             compare(calls[j]);
+        }
     }
 }
 END_TEST

@@ -192,8 +192,9 @@ END_TEST
 
 START_TEST(one_attempt_at_a_time_and_first_come_first_served)
 {
-    for (uint64_t peer = 1; peer <= 4; peer++)
+    for (uint64_t peer = 1; peer <= 4; peer++) {
         story_claim(story, peer, peer, "a", CLAIM());
+    }
     story_answer(story, 1, ANSWER_OURS);
     story_gone(story, 3);
     story_until(story, 10);

@@ -35,10 +35,11 @@ static const struct url_row {
 
 static void same_text(const char *got, const char *wanted)
 {
-    if (wanted == NULL)
+    if (wanted == NULL) {
         ck_assert_ptr_null(got);
-    else
+    } else {
         ck_assert_str_eq(got, wanted);
+    }
 }
 
 START_TEST(urls_are_taken_apart)

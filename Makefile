@@ -281,11 +281,11 @@ $(BUILD)/pic/%.o: %.c $(BUILD)/gen/flags
 	$(call say,CC)
 	$(Q)$(COMPILE) -fPIC -fvisibility=hidden
 
-# A script as a C string, without its comments: they explain to readers, not to Redis.
+# A script as a C string, without comments and blank lines: they are for readers, not for Redis.
 $(BUILD)/gen/%.lua.h: lua/%.lua
 	@mkdir -p $(@D)
 	$(call say,LUA)
-	$(Q)sed -e '/^ *--/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+	$(Q)sed -e '/^ *--/d' -e '/^$$/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
 
 # Rewritten only when their content changes, so that only then something is built again.
 update = mkdir -p $(@D) && { cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }

@@ -32,6 +32,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -58,6 +59,9 @@ struct daemon {
     struct script scripts[N_SCRIPTS];
     struct store *store;
     struct link *link;
+    struct link *ear;       /* a second connection to Redis, which hears what other hosts say */
+    struct stats ear_stats; /* its own, and not shown: `redis_up` and the like are about commands */
+    char channel[sizeof(STORE_CHANNEL) + UUID_STR_LEN];
     struct peers peers;
     struct listener *listener;
 
@@ -73,6 +77,7 @@ static struct broker_settings daemon_broker_settings(const struct config *config
     return (struct broker_settings){
         .renew_fraction = config->lease_renew_fraction,
         .drift_per_10k = config->lease_drift_per_10k,
+        .linger_ms = config->lease_linger_ms,
         .redis_timeout_ms = config->redis_timeout_ms,
         .held_per_peer_max = (size_t)config->limit_held_per_connection,
         .waiting_per_peer_max = (size_t)config->limit_waiting_per_connection,
@@ -150,6 +155,7 @@ static void daemon_on_peers_closed(void *ctx)
 {
     struct daemon *daemon = ctx;
     link_close(daemon->link);
+    link_close(daemon->ear);
     engine_close(daemon->engine);
 }
 
@@ -222,6 +228,9 @@ static void daemon_on_link_state(void *ctx, int link_state, const char *text)
 {
     struct daemon *daemon = ctx;
     store_on_link_state(daemon->store, link_state, text);
+    if (link_state != LINK_STATE_UP) {
+        link_break(daemon->ear, "the other connection broke"); /* both are to be with the same server */
+    }
     if (daemon->is_stopping) {
         return;
     }
@@ -232,6 +241,21 @@ static void daemon_on_link_state(void *ctx, int link_state, const char *text)
     } else {
         notify_status("connecting to Redis");
     }
+}
+
+static void daemon_on_ear_state(void *ctx, int link_state, const char *text)
+{
+    struct daemon *daemon = ctx;
+    (void)text;
+    if (link_state == LINK_STATE_UP) {
+        store_on_hearing(daemon->store);
+    }
+}
+
+static void daemon_on_message(void *ctx, const char *text, size_t len)
+{
+    struct daemon *daemon = ctx;
+    store_on_message(daemon->store, text, len);
 }
 
 static void daemon_on_connection(void *ctx, uv_stream_t *server)
@@ -292,6 +316,8 @@ static void daemon_reload_link(struct daemon *daemon)
     }
     struct link_config link_config = daemon_link_config(daemon);
     link_reconfigure(daemon->link, &link_config);
+    link_config.channel = daemon->channel;
+    link_reconfigure(daemon->ear, &link_config);
 }
 
 static void daemon_reload(struct daemon *daemon)
@@ -369,6 +395,7 @@ static void daemon_name_instance(struct daemon *daemon)
     uuid_t uuid;
     uuid_generate_random(uuid);
     uuid_unparse_lower(uuid, daemon->instance);
+    snprintf(daemon->channel, sizeof(daemon->channel), STORE_CHANNEL "%s", daemon->instance);
 }
 
 static int daemon_open_engine(struct daemon *daemon)
@@ -397,10 +424,14 @@ static int daemon_open_redis(struct daemon *daemon)
     struct link_config link_config = daemon_link_config(daemon);
     struct link_sinks link_sinks = {.on_state = daemon_on_link_state, .ctx = daemon};
     int r = link_open(&daemon->link, &daemon->loop, &link_config, &link_sinks, &daemon->stats);
-    if (r == 0) {
-        store_use_link(daemon->store, daemon->link, daemon->scripts);
+    if (r < 0) {
+        return r;
     }
-    return r;
+    store_use_link(daemon->store, daemon->link, daemon->scripts);
+    link_config.channel = daemon->channel;
+    link_sinks =
+        (struct link_sinks){.on_state = daemon_on_ear_state, .on_message = daemon_on_message, .ctx = daemon};
+    return link_open(&daemon->ear, &daemon->loop, &link_config, &link_sinks, &daemon->ear_stats);
 }
 
 static void daemon_open_peers(struct daemon *daemon)

@@ -140,9 +140,14 @@ void engine_post(struct engine *engine, const struct event *event)
     case EV_LINK:
         engine_keep_text(engine, &copy->link.text);
         break;
+    case EV_OFFERED:
+    case EV_RECALLED:
+        copy->hint.key = engine_keep(engine, copy->hint.key, copy->hint.key_len);
+        break;
     case EV_TIME:
     case EV_ECHO:
     case EV_PEER_GONE:
+    case EV_HEARING:
     case EV_STOP:
     case EV_SETTINGS:
         break;

@@ -16,6 +16,7 @@
 
 #include "daemon/core/emit.h"
 #include "daemon/core/leave.h"
+#include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
@@ -74,6 +75,20 @@ static int64_t attempt_pause(const struct claim *claim, enum answer answer)
     return claim->retry_interval_ms;
 }
 
+/* When the next attempt is due: when the first claim has waited its interval, or the lease of the other host
+ * would end, so that a host which has crashed costs its ttl and no interval more. */
+static int64_t attempt_due_at(const struct key *key)
+{
+    int64_t due_ms = key->other_until_ms > 0 ? key->other_until_ms + 1 : INT64_MAX;
+    const struct claim *claim;
+    DL_FOREACH (key->waiting, claim) {
+        if (claim->try_at_ms < due_ms) {
+            due_ms = claim->try_at_ms;
+        }
+    }
+    return due_ms;
+}
+
 static void attempt_failed(struct broker *broker, struct key *key, enum answer answer, int64_t remaining_ms,
                            const char *text)
 {
@@ -84,7 +99,6 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
         broker->stats->attempts_held++;
     }
 
-    int64_t next_ms = INT64_MAX;
     struct claim *claim, *next;
     DL_FOREACH_SAFE (key->waiting, claim, next) {
         bool was_due = claim->try_at_ms <= broker->now_ms;
@@ -95,11 +109,13 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
         enum refusal refusal = attempt_verdict(claim, answer, was_due);
         if (refusal != 0) {
             key_refuse_claim(broker, claim, refusal);
-        } else if (claim->try_at_ms < next_ms) {
-            next_ms = claim->try_at_ms;
         }
     }
-    key->attempt_at_ms = key->waiting != NULL ? next_ms : broker->now_ms;
+    key->attempt_at_ms = key->waiting != NULL ? attempt_due_at(key) : broker->now_ms;
+    /* It was made for those who do not wait; by now somebody does, and is to queue. */
+    if (answer == ANSWER_TAKEN && !key->attempt.may_queue && key->n_waiting > key->n_tries) {
+        key->is_prompted = true;
+    }
 }
 
 void attempt_settle(struct broker *broker, struct key *key)
@@ -123,6 +139,10 @@ static void attempt_send(struct broker *broker, struct key *key)
     lease->last_attempt_id = ++broker->last_op_id;
     key->attempt.is_sent = true;
     key->attempt.op_id = lease->last_attempt_id;
+    key->attempt.may_queue = key->n_waiting > key->n_tries;
+    key->attempt.is_offered = key->is_offered;
+    key->is_prompted = key->is_offered = false;
+    lease->may_queue |= key->attempt.may_queue;
     emit_command(broker, FX_ACQUIRE, lease, key->attempt.op_id, LEASE_FENCES_MIN);
 }
 
@@ -130,20 +150,14 @@ static void attempt_send(struct broker *broker, struct key *key)
  * meanwhile; then it is put off to the first one that is due. */
 static void attempt_open(struct broker *broker, struct key *key)
 {
-    if (broker->now_ms < key->attempt_at_ms) {
+    if (turn_is_open(broker, key) || (broker->now_ms < key->attempt_at_ms && !key->is_prompted)) {
         return;
     }
-    int64_t due_ms = INT64_MAX;
-    const struct claim *claim;
-    DL_FOREACH (key->waiting, claim) {
-        if (claim->try_at_ms < due_ms) {
-            due_ms = claim->try_at_ms;
-        }
-    }
-    key->attempt_at_ms = due_ms;
-    if (broker->now_ms < due_ms) {
+    key->attempt_at_ms = attempt_due_at(key);
+    if (broker->now_ms < key->attempt_at_ms && !key->is_prompted) {
         return;
     }
+    key->is_prompted = false;
     key->attempt = (struct attempt){
         .is_open = true,
         .due_ms = broker->now_ms + key->waiting->attempt_timeout_ms,
@@ -177,7 +191,7 @@ void attempt_give_up(struct broker *broker, struct key *key)
         return;
     }
     assert(key->lease->state == LEASE_TRYING);
-    if (lease_may_be_set(key->lease)) {
+    if (lease_may_be_known(key->lease)) {
         leave_begin(broker, key, NULL);
     } else {
         leave_forget(broker, key->lease);
@@ -187,13 +201,21 @@ void attempt_give_up(struct broker *broker, struct key *key)
 static void attempt_succeeded(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
 {
     struct key *key = lease->key;
+    bool was_offered = key->attempt.is_offered && key->attempt.op_id == outcome->op_id;
     lease->state = LEASE_HELD;
     lease_take_fences(lease, outcome->fence_first, outcome->fence_count);
     key->attempt.is_open = false;
+    key->is_prompted = key->is_offered = false;
     key->last_error[0] = '\0';
     key->other_until_ms = 0;
     key->vacant_since_ms = -1;
     broker->stats->leases_held++;
+    /* Nothing of ours can have set it: so it was another host. */
+    if (outcome->is_found && !lease_may_be_set(lease) && !was_offered) {
+        broker->stats->offers_missed++;
+    }
+    lease->is_queued = false;
+    turn_begin(broker, key, outcome->others_wait || lease->is_wanted);
 }
 
 void attempt_answered(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
@@ -218,6 +240,7 @@ void attempt_answered(struct broker *broker, struct lease *lease, const struct e
         return;
     }
     if (is_current) {
+        lease->is_wanted = false;
         attempt_failed(broker, key, outcome->answer, outcome->remaining_ms, outcome->text);
     }
 }

@@ -8,6 +8,7 @@
 #include "daemon/core/attempt.h"
 #include "daemon/core/hold.h"
 #include "daemon/core/state.h"
+#include "daemon/core/turn.h"
 
 #include <assert.h>
 
@@ -19,7 +20,7 @@ static void audit_queue(const struct key *key)
         n_tries += claim->wait_ms == 0;
         assert(claim->state == CLAIM_WAITING && claim->key == key);
         assert(timer_is_set(&claim->timer) == (claim->wait_ms != FOREVER));
-        assert(claim == key->waiting || claim->prev->asked_at_ms <= claim->asked_at_ms);
+        assert(claim == key->waiting || claim->prev->id < claim->id);
         n_waiting++;
     }
     assert(n_waiting == key->n_waiting && n_tries == key->n_tries);
@@ -65,7 +66,9 @@ static void audit_lease(const struct broker *broker, const struct key *key)
         return;
     }
     assert(!key->attempt.is_open);
-    assert(key->grant != NULL || key->waiting != NULL); /* nothing is held for nobody */
+    /* Nothing is held for nobody, unless it lingers; and nothing beyond its turn. */
+    assert((key->grant == NULL && key->waiting == NULL) == lease->is_idle);
+    assert(key->grant != NULL || !turn_is_over(key));
     assert(lease->times.sent_at_ms <= broker->now_ms);
     assert(lease->times.risk_at_ms <= lease->times.lost_at_ms);
     assert(lease->times.lost_at_ms < lease->times.valid_until_ms);
@@ -105,13 +108,14 @@ static void audit_claimant(const struct claimant *claimant)
 
 void broker_audit(const struct broker *broker)
 {
-    size_t n_claims = 0, n_keys = 0, n_leases = 0, n_held = 0, n_waiting = 0;
+    size_t n_claims = 0, n_keys = 0, n_leases = 0, n_held = 0, n_waiting = 0, n_idle = 0;
     const struct key *key;
     for (key = broker->keys; key != NULL; key = key->hh.next) {
         audit_key(broker, key);
         n_keys++;
         n_waiting += key->n_waiting;
         n_leases += key->lease != NULL;
+        n_idle += key->lease != NULL && key->lease->is_idle;
         n_held += key->lease != NULL && key->lease->state == LEASE_HELD;
         const struct lease *lease;
         DL_FOREACH (key->leaving, lease) {
@@ -120,7 +124,7 @@ void broker_audit(const struct broker *broker)
     }
     assert(n_leases == HASH_COUNT(broker->leases));
     assert(n_keys == broker->stats->keys);
-    assert(n_held == broker->stats->leases_held);
+    assert(n_held == broker->stats->leases_held && n_idle == broker->n_idle);
     assert(n_waiting == broker->stats->claims_waiting);
     for (const struct claimant *claimant = broker->claimants; claimant != NULL;
          claimant = claimant->hh.next) {

@@ -13,6 +13,7 @@
 #include "daemon/core/hold.h"
 #include "daemon/core/leave.h"
 #include "daemon/core/state.h"
+#include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
@@ -82,6 +83,17 @@ static const char *broker_limit_for(const struct broker *broker, const struct cl
     return NULL;
 }
 
+static bool broker_has_lease(const struct key *key)
+{
+    return key->lease != NULL && key->lease->state == LEASE_HELD;
+}
+
+/* Somebody here holds the key, or will in a moment. */
+static bool broker_is_taken(const struct key *key)
+{
+    return broker_has_lease(key) && !key->lease->is_idle;
+}
+
 /* A claim that does not want to wait, on a key that is held here: Redis is not asked. */
 static void broker_refuse_try(struct broker *broker, const struct key *key, const struct ev_request *from)
 {
@@ -108,10 +120,10 @@ static void broker_on_claim(struct broker *broker, const struct ev_claim *asked)
         broker_refuse(broker, from, REFUSED_ALREADY_HELD);
     } else if (limit != NULL) {
         broker_refuse(broker, from, REFUSED_LIMIT)->limit = limit;
-    } else if (asked->wait_ms == 0 && key->lease != NULL && key->lease->state == LEASE_HELD) {
+    } else if (asked->wait_ms == 0 && broker_is_taken(key)) {
         broker_refuse_try(broker, key, from);
     } else {
-        key_add_claim(broker, key, claim_new(claimant, key, asked, broker->now_ms));
+        key_add_claim(broker, key, claim_new(claimant, key, asked, ++broker->last_claim_id, broker->now_ms));
     }
     key_settle(broker, key);
 }
@@ -215,7 +227,7 @@ static void broker_on_cancel(struct broker *broker, const struct ev_cancel *aske
 static void broker_on_inspect(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD) {
+    if (key != NULL && broker_has_lease(key)) {
         emit_inspected(broker, from, /* elsewhere= */ false, -1);
     } else {
         emit_query(broker, FX_QUERY, from);
@@ -225,7 +237,7 @@ static void broker_on_inspect(struct broker *broker, const struct ev_request *fr
 static void broker_on_force(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL || key->lease == NULL || key->lease->state != LEASE_HELD) {
+    if (key == NULL || !broker_has_lease(key)) {
         emit_query(broker, FX_FORCE, from);
         return;
     }
@@ -294,7 +306,7 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
 static void broker_note_forced(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL || key->lease == NULL || key->lease->state != LEASE_HELD) {
+    if (key == NULL || !broker_has_lease(key)) {
         return;
     }
     key_lose(broker, key, ENDING_FORCED);
@@ -400,6 +412,59 @@ static void broker_expire(struct broker *broker)
     }
 }
 
+/* --- other hosts ----------------------------------------------------------------------------------- */
+
+/* The key is said to be passed on to this host. The attempt that finds out is made at once. One that is under
+ * way may have come too early: then another follows. */
+static void broker_on_offered(struct broker *broker, const struct ev_hint *hint)
+{
+    struct key *key = key_find(broker, hint->key, hint->key_len);
+    broker->stats->offers++;
+    if (key == NULL || key->waiting == NULL || broker_has_lease(key)) {
+        return;
+    }
+    key->is_prompted = key->is_offered = true;
+    key_settle(broker, key);
+}
+
+static void broker_on_recalled(struct broker *broker, const struct ev_hint *hint)
+{
+    struct key *key = key_find(broker, hint->key, hint->key_len);
+    broker->stats->recalls++;
+    if (key == NULL || key->lease == NULL) {
+        return;
+    }
+    key->lease->is_wanted = true; /* the answer to an attempt may be on its way still */
+    if (broker_has_lease(key)) {
+        turn_recall(broker, key);
+        key_settle(broker, key);
+    }
+}
+
+/* Offers may have been missed: every key that is waited for is looked at. */
+static void broker_on_hearing(struct broker *broker)
+{
+    struct key *key, *next;
+    HASH_ITER (hh, broker->keys, key, next) {
+        if (key->waiting != NULL && !broker_has_lease(key)) {
+            key->is_prompted = true;
+            key_settle(broker, key);
+        }
+    }
+}
+
+/* Leases linger for as long as is said now. */
+static void broker_on_settings(struct broker *broker, const struct broker_settings *settings)
+{
+    struct key *key, *next;
+    broker->settings = *settings;
+    HASH_ITER (hh, broker->keys, key, next) {
+        if (key->lease != NULL && key->lease->is_idle) {
+            key_settle(broker, key);
+        }
+    }
+}
+
 static void broker_dispatch(struct broker *broker, const struct event *event)
 {
     switch (event->kind) {
@@ -438,11 +503,20 @@ static void broker_dispatch(struct broker *broker, const struct event *event)
     case EV_LINK:
         broker_on_link(broker, &event->link);
         break;
+    case EV_OFFERED:
+        broker_on_offered(broker, &event->hint);
+        break;
+    case EV_RECALLED:
+        broker_on_recalled(broker, &event->hint);
+        break;
+    case EV_HEARING:
+        broker_on_hearing(broker);
+        break;
     case EV_STOP:
         broker_on_stop(broker);
         break;
     case EV_SETTINGS:
-        broker->settings = event->settings;
+        broker_on_settings(broker, &event->settings);
         break;
     }
 }

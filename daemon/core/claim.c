@@ -18,11 +18,12 @@ enum {
 
 static_assert((int)ENDING_SHUTDOWN <= (int)ENDING_BITS, "an ending must fit its four bits");
 
-struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked,
+struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked, uint64_t id,
                         int64_t now_ms)
 {
     struct claim *claim = alloc_bytes(sizeof(*claim) + asked->note_len);
     *claim = (struct claim){
+        .id = id,
         .key = key,
         .claimant = claimant,
         .user_id = asked->user_id,

@@ -27,6 +27,7 @@ struct claimant;
 enum claim_state { CLAIM_WAITING = 1, CLAIM_GRANTED, CLAIM_REVOKED };
 
 struct claim {
+    uint64_t id; /* ascending in the order of asking */
     struct key *key;
     struct claimant *claimant;
     uint32_t user_id;
@@ -69,7 +70,7 @@ struct claimant {
 };
 
 /* The new claim is in the claimant's table, not yet in the key's queue. */
-struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked,
+struct claim *claim_new(struct claimant *claimant, struct key *key, const struct ev_claim *asked, uint64_t id,
                         int64_t now_ms);
 /* Takes it out of its claimant's table; must be in no queue and have no timer set. Returns NULL. */
 struct claim *claim_free(struct claim *claim);

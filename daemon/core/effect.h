@@ -10,9 +10,11 @@
  * meanwhile is simply not found. Text and keys are good as long as the event of this step stays, and
  * until the next one.
  *
- * Commands for one key must reach Redis in the order of their effects.
+ * Commands for one key must reach Redis in the order of their effects. Where a command has set a lease to
+ * waiting in Redis, only its FX_RELEASE takes it out of the queue.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +49,9 @@ struct fx_command {
     size_t key_len;
     int64_t ttl_ms;
     int64_t fence_count; /* fences to reserve with it; 0: none */
+    bool may_queue;      /* ACQUIRE: if the key is another's, wait for it in Redis */
+    int64_t offer_ms; /* ACQUIRE, RELEASE: how long a free key is kept for the host that has waited longest;
+                            0: RELEASE leaves it free for anybody */
 };
 
 /* A question about a key, or an order to delete it, on behalf of a request. */

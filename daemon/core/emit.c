@@ -8,6 +8,7 @@
 #include "daemon/core/emit.h"
 
 #include "daemon/base/alloc.h"
+#include "daemon/core/turn.h"
 
 static struct effect *emit(struct broker *broker, enum effect_kind kind)
 {
@@ -31,6 +32,8 @@ void emit_command(struct broker *broker, enum effect_kind kind, const struct lea
         .key_len = lease->key->name_len,
         .ttl_ms = lease->ttl_ms,
         .fence_count = fence_count,
+        .may_queue = kind == FX_ACQUIRE && lease->key->attempt.may_queue,
+        .offer_ms = lease->open_ms == 0 ? turn_offer_ms(lease) : 0,
     };
 }
 

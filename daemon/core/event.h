@@ -12,6 +12,7 @@
  *   from a client       EV_CLAIM EV_UNLOCK EV_REFRESH EV_CANCEL EV_INSPECT EV_FORCE EV_ECHO EV_PEER_GONE
  *   from Redis          EV_OUTCOME (exactly one for each ACQUIRE, RENEW, RELEASE effect), EV_QUERIED
  *                       (one for each QUERY, FORCE effect), EV_LINK
+ *   from other hosts    EV_OFFERED EV_RECALLED, through Redis; EV_HEARING. Hints: any may get lost
  *   from the daemon     EV_TIME EV_STOP EV_SETTINGS
  *
  * A peer_id names one connection, a request_id one request of it; both are never reused, never 0.
@@ -37,6 +38,9 @@ enum event_kind {
     EV_OUTCOME,
     EV_QUERIED,
     EV_LINK,
+    EV_OFFERED,  /* the key is to be passed on to this host */
+    EV_RECALLED, /* another host waits for the key */
+    EV_HEARING,  /* from here on messages of other hosts come through; earlier ones may have been missed */
     EV_STOP,
     EV_SETTINGS,
 };
@@ -100,6 +104,8 @@ struct ev_outcome {
     int64_t remaining_ms; /* TAKEN in reply to a lock: of the other's lease; -1: not known */
     int64_t fence_first;  /* OURS: the first fence of a fresh block, 0: no block came with it */
     int64_t fence_count;
+    bool is_found;    /* OURS in reply to a lock: the key had our value already */
+    bool others_wait; /* OURS: hosts queue for the key; in reply to an unlock: it was passed on to one */
     const char *text; /* for TRANSIENT, REFUSED, UNKNOWN, UNSENT: what went wrong, printable */
 };
 
@@ -122,10 +128,17 @@ struct ev_link {
     const char *text; /* DOWN: what went wrong, printable */
 };
 
+/* What another host says about a key. */
+struct ev_hint {
+    const char *key;
+    size_t key_len;
+};
+
 /* What the configuration says about the core; also applied while running. */
 struct broker_settings {
     int64_t renew_fraction;   /* renew every ttl / this */
     int64_t drift_per_10k;    /* of the ttl, how far two clocks may drift apart meanwhile: 100 is 1% */
+    int64_t linger_ms;        /* for how long a lease is kept that nobody here wants; 0: not at all */
     int64_t redis_timeout_ms; /* how long an unlock waits for Redis; bound for one renewal */
     size_t held_per_peer_max; /* grants and claims together */
     size_t waiting_per_peer_max;
@@ -147,6 +160,7 @@ struct event {
         struct ev_outcome outcome;
         struct ev_queried queried;
         struct ev_link link;
+        struct ev_hint hint; /* OFFERED, RECALLED */
         struct broker_settings settings;
     };
 };

@@ -15,6 +15,7 @@
 #include "daemon/core/hold.h"
 
 #include "daemon/core/emit.h"
+#include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
@@ -99,6 +100,9 @@ static bool hold_wants_renewal(const struct broker *broker, const struct key *ke
     if (broker->now_ms < lease->again_at_ms) {
         return false;
     }
+    if (lease->is_idle) {
+        return broker->now_ms >= lease->times.renew_at_ms;
+    }
     if (key->grant == NULL) {
         return key->waiting != NULL && !hold_is_sound(broker, key);
     }
@@ -115,7 +119,7 @@ void hold_pursue(struct broker *broker, struct key *key)
     if (lease->op.id != 0 || broker->link != LINK_UP || !hold_wants_renewal(broker, key)) {
         return;
     }
-    if (key->grant == NULL) {
+    if (key->grant == NULL && key->waiting != NULL) {
         lease->ttl_ms = key->waiting->ttl_ms;
     }
     lease->op = (struct op){
@@ -217,7 +221,9 @@ static int64_t hold_renewal_deadline(const struct broker *broker, const struct k
     if (broker->link != LINK_UP) {
         return DEADLINE_NEVER;
     }
-    if (key->grant != NULL) {
+    if (lease->is_idle) {
+        due_ms = lease->times.renew_at_ms;
+    } else if (key->grant != NULL) {
         if (!hold_is_active(key) || !key->grant->auto_refresh) {
             return DEADLINE_NEVER;
         }
@@ -232,6 +238,9 @@ int64_t hold_deadline(const struct broker *broker, const struct key *key)
 {
     const struct lease *lease = key->lease;
     int64_t deadline_ms = hold_earlier(lease->times.lost_at_ms, hold_renewal_deadline(broker, key));
+    if (lease->is_idle) {
+        deadline_ms = hold_earlier(deadline_ms, lease->idle_since_ms + broker->settings.linger_ms);
+    }
     if (hold_is_active(key)) {
         deadline_ms = hold_earlier(deadline_ms, key->grant->hold_until_ms);
         deadline_ms = hold_earlier(deadline_ms, hold_ttl_lost_at(key->grant));
@@ -288,6 +297,9 @@ static void hold_confirmed(struct broker *broker, struct key *key, const struct 
     if (without_fences) {
         lease->again_at_ms += timing_renew_pause(lease->ttl_ms);
         memcpy(key->last_error, no_fences, sizeof(no_fences));
+    }
+    if (outcome->others_wait) {
+        turn_recall(broker, key); /* the message about it may have got lost */
     }
     if (!hold_is_active(key)) {
         return;

@@ -11,7 +11,9 @@
 #include "daemon/core/emit.h"
 #include "daemon/core/hold.h"
 #include "daemon/core/leave.h"
+#include "daemon/core/linger.h"
 #include "daemon/core/state.h"
+#include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
@@ -30,7 +32,8 @@ struct key *key_get(struct broker *broker, const char *name, size_t name_len)
         return key;
     }
     key = alloc_bytes(sizeof(*key) + name_len);
-    *key = (struct key){.vacant_since_ms = -1, .name_len = name_len, .timer.kind = TIMER_KEY};
+    *key = (struct key){
+        .vacant_since_ms = -1, .passed_since_ms = -1, .name_len = name_len, .timer.kind = TIMER_KEY};
     memcpy(key->name, name, name_len);
     HASH_ADD_KEYPTR(hh, broker->keys, key->name, key->name_len, key);
     broker->stats->keys++;
@@ -253,11 +256,16 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
 
 /* --- the decision ---------------------------------------------------------------------------------- */
 
-/* Nobody wants the lease any more, maybe since those left for whom an unlock was to make room. */
+/* Nobody here wants the lease any more, or its turn is over. */
 static void key_give_back(struct broker *broker, struct key *key)
 {
     struct departure departure = key->departure;
     key->departure.request_id = 0;
+    if (key->lease->is_recalled) {
+        linger_note_recall(broker, key);
+        key->lease->open_ms = turn_open_ms(broker, key);
+        key->is_prompted = true; /* those whose turn has not come yet queue at once */
+    }
     leave_begin(broker, key, &departure);
 }
 
@@ -268,7 +276,12 @@ static void key_match(struct broker *broker, struct key *key)
     if (key->grant != NULL) {
         return;
     }
+    if (is_held && turn_is_over(key)) {
+        key_give_back(broker, key);
+        is_held = false;
+    }
     if (key->waiting != NULL && is_held) {
+        linger_end(broker, key->lease);
         if (hold_is_sound(broker, key)) {
             key_grant_head(broker, key);
         }
@@ -278,10 +291,12 @@ static void key_match(struct broker *broker, struct key *key)
     if (key->grant != NULL || key->waiting != NULL) {
         return;
     }
-    if (is_held) {
-        key_give_back(broker, key);
-    } else {
+    if (!is_held) {
         attempt_give_up(broker, key);
+    } else if (linger_stays(broker, key)) {
+        key_answer_departure(broker, key);
+    } else {
+        key_give_back(broker, key);
     }
 }
 
@@ -293,7 +308,7 @@ static int64_t key_deadline(const struct broker *broker, const struct key *key)
         next_ms = hold_deadline(broker, key);
     } else if (key->attempt.is_open) {
         next_ms = key->attempt.due_ms;
-    } else if (key->waiting != NULL) {
+    } else if (key->waiting != NULL && !turn_is_open(broker, key)) {
         next_ms = key->attempt_at_ms;
     }
     return key_earlier(next_ms, deadline_ms);

@@ -51,6 +51,7 @@ void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome)
         return; /* a renewal or a release */
     }
     lease->n_attempts--;
+    lease->is_queued |= lease->may_queue && outcome->answer == ANSWER_TAKEN;
     if (outcome->answer == ANSWER_UNKNOWN) {
         lease->may_be_set = true;
     }
@@ -59,4 +60,9 @@ void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome)
 bool lease_may_be_set(const struct lease *lease)
 {
     return lease->may_be_set || lease->n_attempts > 0;
+}
+
+bool lease_may_be_known(const struct lease *lease)
+{
+    return lease_may_be_set(lease) || lease->is_queued;
 }

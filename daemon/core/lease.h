@@ -55,12 +55,19 @@ struct lease {
     bool may_be_set;          /* an attempt of it went unanswered, or its answer came too late */
     size_t n_attempts;        /* lock commands of it that are still to be answered */
     uint64_t last_attempt_id; /* the op_id of the last of them */
+    bool may_queue;           /* an attempt was to leave its value in Redis's queue ... */
+    bool is_queued;           /* ... and one was answered since: it may wait there */
+    bool is_wanted; /* another host was heard to wait for it, maybe before the answer that we have it */
 
     /* HELD */
     struct lease_times times;
     bool risk_told;                /* its holder has been told at_risk */
     int64_t fence_next, fence_end; /* the fences reserved for its grants, end excluded */
     int64_t fence_block;           /* size of that block when it was new */
+    bool is_recalled;              /* another host waits for the key: claims that were made later than ... */
+    uint64_t serve_to_id;          /* ... this one come after it */
+    bool is_idle;                  /* nobody here wants it, and it lingers ... */
+    int64_t idle_since_ms;         /* ... since then */
 
     /* HELD: the renewal; LEAVING: the release */
     struct op op;
@@ -68,6 +75,8 @@ struct lease {
 
     /* LEAVING */
     int64_t over_at_ms; /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
+    int64_t open_ms;    /* the key is left free for so long before it is offered to another host; 0: is not */
+    bool is_free;       /* open_ms > 0: it has been deleted, and that moment passes */
     struct departure departure;
 
     struct lease *prev, *next; /* in key->leaving */
@@ -95,3 +104,5 @@ void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome);
 
 /* Whether a lock command of it may still set the key: then its release must not be forgotten. */
 bool lease_may_be_set(const struct lease *lease);
+/* Whether anything of it may be in Redis, be it only its place in the queue: then it must be released. */
+bool lease_may_be_known(const struct lease *lease);

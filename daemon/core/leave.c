@@ -5,14 +5,16 @@
  * Leases that nobody wants any more.
  *
  * A release may be retried freely: it deletes the key only if it still has this lease's value, which
- * is never used again. It must not be forgotten while it may still do good: until the lease is over, and
- * where a lock command was never answered until Redis has answered the release, since a stopped Redis may
- * execute that command much later. There is no more of the latter than was under way at a break.
+ * is never used again. It must not be forgotten while it may still do good: until the lease is over, be it
+ * only that its place in the queue makes other hosts wait for nothing; and where a lock command was never
+ * answered until Redis has answered the release, since a stopped Redis may execute it much later. There is no
+ * more of the latter than was under way at a break.
  */
 
 #include "daemon/core/leave.h"
 
 #include "daemon/core/emit.h"
+#include "daemon/core/linger.h"
 
 #include <assert.h>
 
@@ -30,6 +32,7 @@ void leave_forget(struct broker *broker, struct lease *lease)
     if (lease->state == LEASE_HELD) {
         broker->stats->leases_held--;
     }
+    linger_end(broker, lease);
     HASH_DEL(broker->leases, lease);
     free(lease);
 }
@@ -58,6 +61,10 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + broker->settings.redis_timeout_ms,
     };
+    if (lease->is_free) {
+        lease->is_free = false;
+        lease->open_ms = 0;
+    }
     emit_command(broker, FX_RELEASE, lease, lease->op.id, 0);
 }
 
@@ -78,6 +85,7 @@ void leave_begin(struct broker *broker, struct key *key, const struct departure 
     if (lease->state == LEASE_HELD) {
         broker->stats->leases_held--;
     }
+    linger_end(broker, lease);
     key->lease = NULL;
     lease->state = LEASE_LEAVING;
     lease->op = (struct op){0};
@@ -139,6 +147,14 @@ int64_t leave_deadline(const struct broker *broker, const struct key *key)
     return deadline_ms;
 }
 
+/* The key is free now. After a moment it is offered to the host that has waited longest, if nobody has
+ * taken it: that is what a release of a key that nobody has does. */
+static void leave_close(struct broker *broker, struct lease *lease)
+{
+    lease->is_free = true;
+    lease->again_at_ms = broker->now_ms + lease->open_ms;
+}
+
 void leave_answered(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
 {
     /* A renewal or an attempt that was under way when the lease was given up says nothing here: the
@@ -149,8 +165,14 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
     lease->op.id = 0;
     switch (outcome->answer) {
     case ANSWER_OURS:
+        broker->stats->handoffs += outcome->others_wait;
         emit_departed(broker, lease->key, &lease->departure);
-        leave_forget(broker, lease);
+        lease->departure.request_id = 0;
+        if (lease->open_ms > 0) {
+            leave_close(broker, lease);
+        } else {
+            leave_forget(broker, lease);
+        }
         return;
     case ANSWER_TAKEN:
     case ANSWER_GONE:
@@ -160,7 +182,11 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
         return;
     case ANSWER_REFUSED:
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
-        leave_forget(broker, lease);
+        if (!lease->is_queued) {
+            leave_forget(broker, lease); /* what is at the key runs out */
+            return;
+        }
+        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
         return;
     case ANSWER_TRANSIENT:
     case ANSWER_UNSENT:

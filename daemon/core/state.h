@@ -13,7 +13,7 @@
 #include "daemon/core/key.h"
 #include "daemon/core/lease.h"
 
-enum { LAST_ERROR_CAP = 65 };
+enum { LAST_ERROR_CAP = 65, RECALLED_CAP = 4096 };
 
 /* What a timer in the heap belongs to. */
 enum timer_kind { TIMER_KEY = 1, TIMER_CLAIM };
@@ -35,5 +35,8 @@ struct broker {
     enum link_state link;
     char link_error[LAST_ERROR_CAP]; /* while DOWN */
     bool is_stopping;
-    uint64_t last_lease_id, last_op_id;
+    uint64_t last_claim_id, last_lease_id, last_op_id;
+
+    size_t n_idle;                   /* leases that linger */
+    uint64_t recalled[RECALLED_CAP]; /* hashes of keys that other hosts asked for; see linger.c */
 };

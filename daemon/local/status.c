@@ -118,9 +118,15 @@ static bool status_find_holder(struct peers *peers, const struct claim *claim, s
 
 /* --- one key --------------------------------------------------------------------------------------- */
 
-static bool status_is_held(const struct key *key)
+static bool status_has_lease(const struct key *key)
 {
     return key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD;
+}
+
+/* Somebody here has it, or will in a moment. A lease that only lingers is nobody's. */
+static bool status_is_held(const struct key *key)
+{
+    return status_has_lease(key) && !key->lease->is_idle;
 }
 
 /* The end of the key's object, with its first `max` waiters. */
@@ -152,7 +158,7 @@ static void status_print_key(struct buf *out, struct peers *peers, const struct 
                              struct message_key shown, size_t waiting_max)
 {
     int64_t now_ms = clock_now_ms();
-    if (status_is_held(key)) {
+    if (status_has_lease(key)) {
         shown.lease_ttl_ms = key->lease->ttl_ms;
         shown.lease_remaining_ms = key->lease->times.valid_until_ms - now_ms;
         if (shown.lease_remaining_ms < 0) {

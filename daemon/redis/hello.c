@@ -24,7 +24,7 @@
 static const char *const hello_commands[] = {
     [HELLO_AUTH] = "AUTH",        [HELLO_INFO] = "INFO",     [HELLO_ROLE] = "ROLE",
     [HELLO_CLIENT_ID] = "CLIENT", [HELLO_KILL] = "CLIENT",   [HELLO_SELECT] = "SELECT",
-    [HELLO_SETNAME] = "CLIENT",   [HELLO_SCRIPT] = "SCRIPT",
+    [HELLO_SETNAME] = "CLIENT",   [HELLO_SCRIPT] = "SCRIPT", [HELLO_SUBSCRIBE] = "SUBSCRIBE",
 };
 static_assert(sizeof(hello_commands) / sizeof(hello_commands[0]) == HELLO_DONE, "a command for each stage");
 
@@ -41,6 +41,8 @@ void hello_done(struct hello *hello)
 
 static bool hello_is_due(const struct hello *hello, const struct link_config *config)
 {
+    bool is_listener = config->channel != NULL;
+
     switch (hello->stage) {
     case HELLO_AUTH:
         return config->password != NULL;
@@ -49,9 +51,14 @@ static bool hello_is_due(const struct hello *hello, const struct link_config *co
         return hello->former.client_id != 0 && hello->former.run_id[0] != '\0' &&
                strcmp(hello->former.run_id, hello->self.run_id) == 0;
     case HELLO_SELECT:
-        return config->db != 0;
+        return !is_listener && config->db != 0;
     case HELLO_SCRIPT:
-        return hello->script < config->n_scripts;
+        return !is_listener && hello->script < config->n_scripts;
+    case HELLO_INFO:
+    case HELLO_CLIENT_ID:
+        return !is_listener;
+    case HELLO_SUBSCRIBE:
+        return is_listener;
     default:
         return true;
     }
@@ -102,6 +109,9 @@ bool hello_next(struct hello *hello, const struct link_config *config, struct he
     case HELLO_SETNAME:
         hello_add(ret, "SETNAME");
         hello_add(ret, "rlockd");
+        break;
+    case HELLO_SUBSCRIBE:
+        hello_add(ret, config->channel);
         break;
     case HELLO_SCRIPT:
         hello_add(ret, "LOAD");
@@ -222,6 +232,7 @@ static bool hello_fits(enum hello_stage stage, const struct reply *reply)
     case HELLO_INFO:
         return reply->kind == REPLY_TEXT;
     case HELLO_ROLE:
+    case HELLO_SUBSCRIBE:
         return reply->kind == REPLY_LIST;
     case HELLO_CLIENT_ID:
     case HELLO_KILL:

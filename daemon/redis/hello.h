@@ -14,6 +14,10 @@
  *     SELECT          the database
  *     CLIENT SETNAME  rlockd
  *     SCRIPT LOAD     each script
+ *
+ * A link that listens only says AUTH, ROLE, CLIENT SETNAME, and
+ *
+ *     SUBSCRIBE       its channel
  */
 
 #include "daemon/base/err.h"
@@ -34,6 +38,7 @@ enum hello_stage {
     HELLO_SELECT,
     HELLO_SETNAME,
     HELLO_SCRIPT,
+    HELLO_SUBSCRIBE,
     HELLO_DONE,
 };
 

@@ -50,23 +50,33 @@ enum answer judge_error(const char *text)
     return answer != 0 ? answer : ANSWER_REFUSED;
 }
 
+static bool judge_is_triple(const struct reply *reply)
+{
+    return reply->kind == REPLY_LIST && reply->n_items == 3 && reply->items[0].kind == REPLY_INTEGER &&
+           reply->items[1].kind == REPLY_INTEGER && reply->items[2].kind == REPLY_INTEGER;
+}
+
 bool judge_script(enum effect_kind kind, const struct reply *reply, struct judgement *ret)
 {
-    if (reply->kind != REPLY_LIST || reply->n_items != 2 || reply->items[0].kind != REPLY_INTEGER ||
-        reply->items[1].kind != REPLY_INTEGER) {
+    if (!judge_is_triple(reply) || reply->items[2].integer < 0) {
         return false;
     }
     int64_t verdict = reply->items[0].integer, number = reply->items[1].integer;
-    if (verdict == 1 && number >= (kind == FX_ACQUIRE ? 1 : 0) && number <= judge_fence_max) {
-        *ret = (struct judgement){.answer = ANSWER_OURS, .number = number};
-        return true;
+    bool is_lock = kind == FX_ACQUIRE;
+
+    if (verdict == 1 || (verdict == 2 && is_lock)) {
+        *ret = (struct judgement){.answer = ANSWER_OURS,
+                                  .number = number,
+                                  .is_found = verdict == 2,
+                                  .others_wait = reply->items[2].integer > 0};
+        return number >= (is_lock ? 1 : 0) && number <= judge_fence_max;
     }
-    if (verdict == 0 && number >= -1) {
-        *ret = (struct judgement){.answer = ANSWER_TAKEN, .number = kind == FX_ACQUIRE ? number : -1};
-        return true;
+    if (verdict == 0) {
+        *ret = (struct judgement){.answer = ANSWER_TAKEN, .number = is_lock ? number : -1};
+        return number >= -1;
     }
     *ret = (struct judgement){.answer = ANSWER_GONE, .number = -1};
-    return verdict == -1 && kind != FX_ACQUIRE;
+    return verdict == -1 && !is_lock;
 }
 
 bool judge_integer(enum effect_kind kind, const struct reply *reply, struct judgement *ret)

@@ -17,9 +17,11 @@ struct judgement {
     enum answer answer;
     int64_t number; /* the first fence, or how long it stays another's; -1: not known */
     const char *text;
+    bool is_found;    /* lock: it was ours already */
+    bool others_wait; /* lock, refresh: other hosts queue; unlock: it was passed on to one of them */
 };
 
-/* {verdict, number} of a script. False: no script of ours says that. */
+/* {verdict, number, how many queue} of a script. False: no script of ours says that. */
 bool judge_script(enum effect_kind kind, const struct reply *reply, struct judgement *ret);
 /* Of PTTL (FX_QUERY) and DEL (FX_FORCE). False likewise. */
 bool judge_integer(enum effect_kind kind, const struct reply *reply, struct judgement *ret);

@@ -91,6 +91,7 @@ static struct link_config link_config_copy(const struct link_config *config)
     copy.host = link_copy(config->host);
     copy.username = link_copy(config->username);
     copy.password = link_copy(config->password);
+    copy.channel = link_copy(config->channel);
     copy.keepalive_ms = config->keepalive_ms != 0 ? config->keepalive_ms : LINK_KEEPALIVE_MS;
     return copy;
 }
@@ -104,6 +105,7 @@ static void link_config_drop(struct link_config *config)
     free((char *)config->host);
     free((char *)config->username);
     free((char *)config->password);
+    free((char *)config->channel);
 }
 
 /* Whom we speak to, for the log. */
@@ -200,8 +202,15 @@ static void link_log_failure(struct link *link, bool was_up, bool is_news)
     if (is_news) {
         link->log_limit = (struct log_limit){0};
     }
-    log_limited(&link->log_limit, LINK_LOG_EVERY_MS, LOG_LEVEL_WARNING, "redis: %s %s: %s",
-                was_up ? "lost the connection to" : "cannot use", link_peer(link, peer), link->reason);
+    if (link->config.channel == NULL) {
+        log_limited(&link->log_limit, LINK_LOG_EVERY_MS, LOG_LEVEL_WARNING, "redis: %s %s: %s",
+                    was_up ? "lost the connection to" : "cannot use", link_peer(link, peer), link->reason);
+    } else {
+        /* Where both fail, the other one warns. Without this one all works, but slower. */
+        log_limited(
+            &link->log_limit, LINK_LOG_EVERY_MS, link->hello.is_denied ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+            "redis: not listening to other hosts through %s: %s", link_peer(link, peer), link->reason);
+    }
 }
 
 /* Ends the connection, or the try for one, because of link->reason. Only the loop may call this. */
@@ -316,18 +325,11 @@ static void link_watch(struct link *link)
     }
 }
 
-static void link_up(struct link *link)
+/* What there is to say of a server that takes commands. */
+static void link_log_up(struct link *link)
 {
     char peer[TEXT_SAFE_CAP], version[TEXT_SAFE_CAP], policy[TEXT_SAFE_CAP];
 
-    hello_done(&link->hello);
-    link->phase = LINK_PHASE_READY;
-    link->up_at_ms = clock_now_ms();
-    link->n_answered_overdue = UINT64_MAX;
-    link->last_reason[0] = '\0';
-    link->stats->redis_up = 1;
-    link->stats->redis_connects++;
-    link_arm(link, link->config.keepalive_ms);
     text_safe(link->hello.version, strlen(link->hello.version), version);
     log_notice("redis: connected to %s, version %s", link_peer(link, peer),
                version[0] != '\0' ? version : "unknown");
@@ -336,6 +338,21 @@ static void link_up(struct link *link)
             &link->policy_limit, LINK_LOG_EVERY_MS, LOG_LEVEL_WARNING,
             "redis: it may evict locks when its memory is full: maxmemory-policy is %s, should be noeviction",
             text_safe(link->hello.policy, strlen(link->hello.policy), policy));
+    }
+}
+
+static void link_up(struct link *link)
+{
+    hello_done(&link->hello);
+    link->phase = LINK_PHASE_READY;
+    link->up_at_ms = clock_now_ms();
+    link->n_answered_overdue = UINT64_MAX;
+    link->last_reason[0] = '\0';
+    link->stats->redis_up = 1;
+    link->stats->redis_connects++;
+    link_arm(link, link->config.keepalive_ms);
+    if (link->config.channel == NULL) {
+        link_log_up(link);
     }
     link_set_state(link, LINK_STATE_UP, NULL);
 }
@@ -419,6 +436,13 @@ static void link_on_timer(uv_timer_t *timer)
     }
 }
 
+static void link_on_message(void *ctx, const char *text, size_t len)
+{
+    struct link *link = ctx;
+
+    link->sinks.on_message(link->sinks.ctx, text, len);
+}
+
 int link_open(struct link **ret, uv_loop_t *loop, const struct link_config *config,
               const struct link_sinks *sinks, struct stats *stats)
 {
@@ -438,6 +462,7 @@ int link_open(struct link **ret, uv_loop_t *loop, const struct link_config *conf
     link->timer.data = link;
     link->n_open = 1;
     wire_init(&link->wire, stats, link_fail, link);
+    link->wire.on_message = config->channel != NULL ? link_on_message : NULL;
     dial_init(&link->dial, loop, &(struct dial_sinks){link_on_dialled, link_on_closed, link});
     link_arm(link, 0);
     *ret = link;

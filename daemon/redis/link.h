@@ -10,6 +10,9 @@
  * watches its own deadlines, and after a break comes back by itself, at first soon, then with a pause
  * that doubles and a random part, so that a thousand hosts do not come in the same millisecond.
  *
+ * A link that listens to a channel is another connection of the same kind: it subscribes instead of loading
+ * scripts, takes no commands, and hands on what is published there.
+ *
  * Commands are answered in their order, each exactly once, by its reply or by a NULL when the
  * connection broke. A reply that fits no command, or is no RESP, breaks the connection.
  */
@@ -37,6 +40,7 @@ struct link_config {
     int64_t reconnect_min_ms, reconnect_max_ms;
     int64_t keepalive_ms;   /* after such a silence the server is asked whether it lives; 0: 15 s */
     bool strict;            /* refuse a server that may evict keys */
+    const char *channel;    /* to listen to; NULL: the link is for commands */
     struct script *scripts; /* loaded at each introduction; their digests are filled in */
     size_t n_scripts;
 };
@@ -53,6 +57,8 @@ enum { LINK_STATE_CONNECTING = 1, LINK_STATE_UP, LINK_STATE_DOWN };
  */
 struct link_sinks {
     void (*on_state)(void *ctx, int link_state, const char *text);
+    void (*on_message)(void *ctx, const char *text,
+                       size_t len); /* of a link that listens; good until it returns */
     void *ctx;
 };
 

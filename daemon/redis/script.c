@@ -2,16 +2,21 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * The texts come from lua/ as string literals, made at build time without the comment lines.
+ * The texts come from lua/ as string literals, made at build time without the comment lines. What lock and
+ * unlock have in common stands before them.
  */
 
 #include "daemon/redis/script.h"
 
 static const char script_lock[] =
+#include "gen/queue.lua.h"
+
 #include "gen/lock.lua.h"
     ;
 
 static const char script_unlock[] =
+#include "gen/queue.lua.h"
+
 #include "gen/unlock.lua.h"
     ;
 

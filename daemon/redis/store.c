@@ -24,6 +24,7 @@
 #include "daemon/redis/judge.h"
 #include "daemon/redis/link.h"
 #include "daemon/redis/script.h"
+#include "daemon/redis/slot.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -41,8 +42,9 @@ static_assert(LINK_STATE_CONNECTING == (int)LINK_CONNECTING && LINK_STATE_UP == 
 enum {
     STORE_UUID_LEN = 36,
     STORE_VALUE_LEN = STORE_UUID_LEN + 1 + STORE_UUID_LEN,
-    STORE_ARGC_MAX = 8,
+    STORE_ARGC_MAX = 12,
     STORE_NUMBER_CAP = 24,
+    STORE_QUEUE_HEAD_CAP = 32, /* "rlockd:queue:{TAG}:" */
     STORE_FREE_OPS_MAX = 1024, /* kept to be used again */
     STORE_LOG_EVERY_MS = 60000,
 };
@@ -70,8 +72,10 @@ struct store_op {
         struct fx_query query;
     };
     char value[STORE_VALUE_LEN + 1];
-    char *key; /* as in Redis, with the prefix */
-    size_t key_len, key_cap;
+    char *names; /* the name of the queue, which ends with that of the key, prefix and all */
+    size_t names_cap;
+    const char *queue, *key;
+    size_t queue_len, key_len;
 };
 
 struct store {
@@ -141,11 +145,33 @@ static void store_forget_lease(struct store *store, uint64_t lease_id)
     }
 }
 
+/* The names in Redis of a key and of its queue, which lies in the same hash slot. */
+static void store_name(const struct store *store, struct store_op *op, const char *key, size_t key_len)
+{
+    char head[STORE_QUEUE_HEAD_CAP];
+    size_t len = store->prefix_len + key_len;
+
+    if (STORE_QUEUE_HEAD_CAP + len > op->names_cap) {
+        op->names_cap = STORE_QUEUE_HEAD_CAP + len;
+        op->names = alloc_resize(op->names, op->names_cap);
+    }
+    char *at = op->names + STORE_QUEUE_HEAD_CAP;
+    memcpy(at, store->config.prefix, store->prefix_len);
+    memcpy(at + store->prefix_len, key, key_len);
+    int head_len =
+        snprintf(head, sizeof(head), STORE_OWN_NAMES "queue:{%" PRIu32 "}:", slot_tag(slot_of(at, len)));
+    assert(head_len > 0 && head_len < STORE_QUEUE_HEAD_CAP);
+    memcpy(at - head_len, head, (size_t)head_len);
+    op->key = at;
+    op->key_len = len;
+    op->queue = at - head_len;
+    op->queue_len = (size_t)head_len + len;
+}
+
 static struct store_op *store_new_op(struct store *store, enum effect_kind kind, const char *key,
                                      size_t key_len)
 {
     struct store_op *op = store->free_ops;
-    size_t len = store->prefix_len + key_len;
 
     if (op != NULL) {
         store->free_ops = op->next_free;
@@ -154,13 +180,7 @@ static struct store_op *store_new_op(struct store *store, enum effect_kind kind,
         op = alloc_zeroed(1, sizeof(*op));
         op->store = store;
     }
-    if (len > op->key_cap) {
-        op->key = alloc_resize(op->key, len);
-        op->key_cap = len;
-    }
-    memcpy(op->key, store->config.prefix, store->prefix_len);
-    memcpy(op->key + store->prefix_len, key, key_len);
-    op->key_len = len;
+    store_name(store, op, key, key_len);
     op->kind = kind;
     op->is_second = false;
     store->n_ops++;
@@ -177,7 +197,7 @@ static void store_free_op(struct store_op *op)
         store->free_ops = op;
         store->n_free_ops++;
     } else {
-        free(op->key);
+        free(op->names);
         free(op);
     }
 }
@@ -205,6 +225,8 @@ static void store_finish(struct store_op *op, struct judgement answer)
                         .remaining_ms = is_ours ? -1 : answer.number,
                         .fence_first = is_ours ? answer.number : 0,
                         .fence_count = is_ours && answer.number > 0 ? op->command.fence_count : 0,
+                        .is_found = answer.is_found,
+                        .others_wait = answer.others_wait,
                         .text = answer.text}};
     } else {
         event = (struct event){.kind = EV_QUERIED,
@@ -221,6 +243,11 @@ static void store_finish(struct store_op *op, struct judgement answer)
     store_free_op(op);
 }
 
+static struct judgement store_failure(enum answer answer, const char *text)
+{
+    return (struct judgement){.answer = answer, .number = -1, .text = text};
+}
+
 static bool store_send(struct store_op *op);
 
 /* Redis has lost the script: nothing was executed. Once more with its text, but for what would take or
@@ -233,8 +260,8 @@ static void store_send_again(struct store_op *op)
         op->is_second = true;
         store_send(op);
     } else {
-        store_finish(op, (struct judgement){ANSWER_TRANSIENT, -1,
-                                            "Redis had lost the script, and the lock was given back since"});
+        store_finish(op, store_failure(ANSWER_TRANSIENT,
+                                       "Redis had lost the script, and the lock was given back since"));
     }
 }
 
@@ -264,7 +291,7 @@ static void store_take_error(struct store_op *op, const struct reply *reply)
         /* The master has become a replica. A new connection looks for a master again. */
         link_break(op->store->link, "Redis has become a replica");
     }
-    store_finish(op, (struct judgement){answer, -1, text_safe(reply->text, reply->len, text)});
+    store_finish(op, store_failure(answer, text_safe(reply->text, reply->len, text)));
 }
 
 static void store_on_reply(void *ctx, const struct reply *reply, const char *text)
@@ -273,7 +300,7 @@ static void store_on_reply(void *ctx, const struct reply *reply, const char *tex
     struct judgement answer;
 
     if (reply == NULL) {
-        store_finish(op, (struct judgement){ANSWER_UNKNOWN, -1, text});
+        store_finish(op, store_failure(ANSWER_UNKNOWN, text));
     } else if (reply->kind == REPLY_ERROR) {
         store_take_error(op, reply);
     } else if (store_is_command(op->kind) ? judge_script(op->kind, reply, &answer)
@@ -283,7 +310,7 @@ static void store_on_reply(void *ctx, const struct reply *reply, const char *tex
     } else {
         /* This is the answer to something else, and so may be all that follow. */
         link_break(op->store->link, "a reply of Redis does not fit its command");
-        store_finish(op, (struct judgement){ANSWER_UNKNOWN, -1, "a reply of Redis does not fit its command"});
+        store_finish(op, store_failure(ANSWER_UNKNOWN, "a reply of Redis does not fit its command"));
     }
 }
 
@@ -312,7 +339,7 @@ static int store_send_script(struct store_op *op)
         [FX_ACQUIRE] = SCRIPT_LOCK, [FX_RENEW] = SCRIPT_REFRESH, [FX_RELEASE] = SCRIPT_UNLOCK};
     const struct script *script = &op->store->scripts[names[op->kind]];
     struct store_args args = {0};
-    char ttl[STORE_NUMBER_CAP], count[STORE_NUMBER_CAP];
+    char ttl[STORE_NUMBER_CAP], count[STORE_NUMBER_CAP], offer[STORE_NUMBER_CAP];
 
     if (op->is_second) {
         store_add(&args, "EVAL", 4);
@@ -321,13 +348,20 @@ static int store_send_script(struct store_op *op)
         store_add(&args, "EVALSHA", 7);
         store_add(&args, script->digest, sizeof(script->digest) - 1);
     }
-    store_add(&args, "2", 1);
+    store_add(&args, "3", 1);
     store_add(&args, op->key, op->key_len);
     store_add(&args, store_fence_key, sizeof(store_fence_key) - 1);
+    store_add(&args, op->queue, op->queue_len);
     store_add(&args, op->value, STORE_VALUE_LEN);
     if (op->kind != FX_RELEASE) {
         store_add_number(&args, op->command.ttl_ms, ttl);
         store_add_number(&args, op->command.fence_count, count);
+    }
+    if (op->kind == FX_ACQUIRE) {
+        store_add(&args, op->command.may_queue ? "1" : "0", 1);
+    }
+    if (op->kind != FX_RENEW) {
+        store_add_number(&args, op->command.offer_ms, offer);
     }
     return link_send(op->store->link, args.argc, args.argv, args.argv_len, store_on_reply, op);
 }
@@ -355,9 +389,9 @@ static bool store_send(struct store_op *op)
         store->stats->renewals += op->kind == FX_RENEW;
         store->stats->releases += op->kind == FX_RELEASE;
     } else if (r == LINK_E_FULL) {
-        store_finish(op, (struct judgement){ANSWER_TRANSIENT, -1, "too many commands wait for Redis"});
+        store_finish(op, store_failure(ANSWER_TRANSIENT, "too many commands wait for Redis"));
     } else {
-        store_finish(op, (struct judgement){ANSWER_UNSENT, -1, store->unusable});
+        store_finish(op, store_failure(ANSWER_UNSENT, store->unusable));
     }
     return r == 0;
 }
@@ -402,6 +436,40 @@ void store_carry_out(struct store *store, const struct effect *effect)
     default:
         assert(effect->kind <= FX_FORCE); /* the others are for peers */
     }
+}
+
+static void store_post_hint(struct store *store, enum event_kind kind, const char *key, size_t len)
+{
+    size_t prefix_len = store->prefix_len;
+
+    if (len > prefix_len && memcmp(key, store->config.prefix, prefix_len) == 0) {
+        store->config.post(
+            store->config.post_ctx,
+            &(struct event){.kind = kind, .hint = {.key = key + prefix_len, .key_len = len - prefix_len}});
+    }
+}
+
+void store_on_message(void *ctx, const char *text, size_t len)
+{
+    static const struct {
+        const char *word;
+        enum event_kind kind;
+    } words[] = {{"offer ", EV_OFFERED}, {"recall ", EV_RECALLED}};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        size_t word_len = strlen(words[i].word);
+
+        if (len > word_len && memcmp(text, words[i].word, word_len) == 0) {
+            store_post_hint(ctx, words[i].kind, text + word_len, len - word_len);
+        }
+    }
+}
+
+void store_on_hearing(void *ctx)
+{
+    struct store *store = ctx;
+
+    store->config.post(store->config.post_ctx, &(struct event){.kind = EV_HEARING});
 }
 
 void store_on_link_state(void *ctx, int link_state, const char *text)
@@ -452,7 +520,7 @@ struct store *store_free(struct store *store)
     }
     for (struct store_op *op; (op = store->free_ops) != NULL;) {
         store->free_ops = op->next_free;
-        free(op->key);
+        free(op->names);
         free(op);
     }
     free((char *)store->config.prefix);

@@ -31,6 +31,8 @@ struct store_config {
 
 /* A name that the daemon uses itself in Redis, whatever the prefix. */
 #define STORE_OWN_NAMES "rlockd:"
+/* The channel of an instance is this and its UUID. */
+#define STORE_CHANNEL STORE_OWN_NAMES
 
 struct store *store_new(const struct store_config *config, struct stats *stats);
 struct store *store_free(struct store *store); /* after the link is closed; takes NULL; returns NULL */
@@ -41,6 +43,12 @@ void store_use_link(struct store *store, struct link *link, const struct script 
 /* Carries out one effect of the first kind (FX_ACQUIRE ... FX_FORCE). The command leaves with the
  * next link_flush(). */
 void store_carry_out(struct store *store, const struct effect *effect);
+
+/* A message of another host, from this daemon's channel: posts EV_OFFERED or EV_RECALLED; what it does not
+ * understand it ignores. */
+void store_on_message(void *store, const char *text, size_t len);
+/* From now on messages come through (again): posts EV_HEARING. */
+void store_on_hearing(void *store);
 
 /* link_sinks.on_state, with the store as its context: posts EV_LINK. */
 void store_on_link_state(void *store, int link_state, const char *text);

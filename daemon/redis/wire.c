@@ -20,6 +20,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { WIRE_CAP_MIN = 64 };
 
@@ -28,6 +29,7 @@ void wire_init(struct wire *wire, struct stats *stats, void (*on_broken)(void *c
 {
     wire->stats = stats;
     wire->on_broken = on_broken;
+    wire->on_message = NULL;
     wire->ctx = ctx;
     wire->stream = NULL;
     wire->is_writing = wire->is_halted = false;
@@ -112,11 +114,23 @@ static bool wire_pop(struct wire *wire, struct wire_command *ret)
     return true;
 }
 
+/* What comes unasked to who has subscribed: "message", the channel, the text. */
+static bool wire_is_message(const struct wire *wire, const struct reply *reply)
+{
+    return wire->on_message != NULL && reply->kind == REPLY_LIST && reply->n_items == 3 &&
+           reply->items[0].kind == REPLY_TEXT && strcmp(reply->items[0].text, "message") == 0 &&
+           reply->items[2].kind == REPLY_TEXT;
+}
+
 /* Hands a reply to its command. */
 static void wire_answer(struct wire *wire, const struct reply *reply)
 {
     struct wire_command command;
 
+    if (wire_is_message(wire, reply)) {
+        wire->on_message(wire->ctx, reply->items[2].text, reply->items[2].len);
+        return;
+    }
     wire->stats->redis_errors += reply->kind == REPLY_ERROR;
     if (wire_pop(wire, &command)) {
         wire->n_answered++;
@@ -153,7 +167,7 @@ static void wire_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *ro
     }
     if (r == RESP_E_BAD) {
         wire->on_broken(wire->ctx, resp_fault(wire->resp));
-    } else if (wire->len == 0 && !resp_is_between(wire->resp)) {
+    } else if (wire->len == 0 && wire->on_message == NULL && !resp_is_between(wire->resp)) {
         wire->on_broken(wire->ctx, "bytes that nobody had asked for");
     }
 }

@@ -24,6 +24,7 @@ enum { WIRE_READ_CAP = 16384 };
 struct wire {
     struct stats *stats;
     void (*on_broken)(void *ctx, const char *reason);
+    void (*on_message)(void *ctx, const char *text, size_t len);
     void *ctx;
     uv_stream_t *stream; /* NULL: stopped */
     uv_write_t write;
@@ -39,7 +40,8 @@ struct wire {
     char room[WIRE_READ_CAP];
 };
 
-/* on_broken: the stream ended or makes no sense; `reason` is not escaped. The owner stops the wire. */
+/* on_broken: the stream ended or makes no sense; `reason` is not escaped. The owner stops the wire. on_message,
+ * which the owner sets afterwards if the stream is to subscribe: what was published. */
 void wire_init(struct wire *wire, struct stats *stats, void (*on_broken)(void *ctx, const char *reason),
                void *ctx);
 void wire_deinit(struct wire *wire);

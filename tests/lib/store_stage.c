@@ -34,12 +34,16 @@ static void store_stage_post(void *ctx, const struct event *event)
         return; /* no test looks at so many */
     }
     struct store_stage_seen *seen = &store_stage.seen[store_stage.n_seen++];
-    const char *text = event->kind == EV_OUTCOME ? event->outcome.text : event->queried.text;
+    const char *text = event->kind == EV_OUTCOME   ? event->outcome.text
+                       : event->kind == EV_QUERIED ? event->queried.text
+                                                   : NULL;
     seen->event = *event;
     snprintf(seen->text, sizeof(seen->text), "%s", text != NULL ? text : "");
     if (event->kind == EV_QUERIED) {
         snprintf(seen->key, sizeof(seen->key), "%.*s", (int)event->queried.from.key_len,
                  event->queried.from.key);
+    } else if (event->kind == EV_OFFERED || event->kind == EV_RECALLED) {
+        snprintf(seen->key, sizeof(seen->key), "%.*s", (int)event->hint.key_len, event->hint.key);
     }
 }
 
@@ -129,7 +133,9 @@ void store_stage_order_key(enum effect_kind kind, uint64_t lease_id, uint64_t op
                                              .key = key,
                                              .key_len = strlen(key),
                                              .ttl_ms = 30000,
-                                             .fence_count = 64};
+                                             .fence_count = 64,
+                                             .may_queue = true,
+                                             .offer_ms = 900};
     }
     store_carry_out(store_stage.store, &effect);
     link_flush(store_stage.link);

@@ -29,7 +29,7 @@ struct store_stage_seen {
 
 struct store_stage_command {
     int argc;
-    char argv[10][STORE_STAGE_TEXT_CAP];
+    char argv[12][STORE_STAGE_TEXT_CAP];
 };
 
 extern struct store_stage {

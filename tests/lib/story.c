@@ -153,8 +153,8 @@ static void story_write(struct story *story, const struct effect *effect)
     switch (effect->kind) {
     case FX_ACQUIRE:
         story_write_command(story, "lock", &effect->command);
-        buf_printf(&story->trace, " ttl %d value %d", (int)effect->command.ttl_ms,
-                   (int)effect->command.lease_id);
+        buf_printf(&story->trace, " ttl %d value %d%s", (int)effect->command.ttl_ms,
+                   (int)effect->command.lease_id, effect->command.may_queue ? "" : " no queue");
         break;
     case FX_RENEW:
         story_write_command(story, "renew", &effect->command);
@@ -164,7 +164,8 @@ static void story_write(struct story *story, const struct effect *effect)
         break;
     case FX_RELEASE:
         story_write_command(story, "release", &effect->command);
-        buf_printf(&story->trace, " value %d", (int)effect->command.lease_id);
+        buf_printf(&story->trace, " value %d%s", (int)effect->command.lease_id,
+                   effect->command.offer_ms > 0 ? "" : " left free");
         break;
     case FX_FORGET:
         buf_printf(&story->trace, "forget value %d", (int)effect->command.lease_id);
@@ -276,20 +277,42 @@ void story_stop(struct story *story)
     story_step(story, (struct event){.kind = EV_STOP});
 }
 
-static void story_outcome(struct story *story, uint64_t op_id, enum answer answer, int64_t remaining_ms,
-                          bool with_fences)
+void story_offered(struct story *story, const char *key)
+{
+    story_step(story, (struct event){.kind = EV_OFFERED, .hint = {.key = key, .key_len = strlen(key)}});
+}
+
+void story_recalled(struct story *story, const char *key)
+{
+    story_step(story, (struct event){.kind = EV_RECALLED, .hint = {.key = key, .key_len = strlen(key)}});
+}
+
+void story_hearing(struct story *story)
+{
+    story_step(story, (struct event){.kind = EV_HEARING});
+}
+
+struct story_said {
+    enum answer answer;
+    int64_t remaining_ms;
+    bool without_fences, is_found, others_wait;
+};
+
+static void story_outcome(struct story *story, uint64_t op_id, struct story_said said)
 {
     const struct story_op *op = &story->ops[op_id];
     struct ev_outcome outcome = {
         .lease_id = op->lease_id,
         .op_id = op_id,
-        .answer = answer,
+        .answer = said.answer,
         .sent_at_ms = op->sent_at_ms,
         .ttl_ms = op->ttl_ms,
-        .remaining_ms = remaining_ms,
-        .text = answer >= ANSWER_TRANSIENT ? "it says no" : NULL,
+        .remaining_ms = said.remaining_ms,
+        .is_found = said.is_found,
+        .others_wait = said.others_wait,
+        .text = said.answer >= ANSWER_TRANSIENT ? "it says no" : NULL,
     };
-    if (answer == ANSWER_OURS && with_fences && op->fence_count > 0) {
+    if (said.answer == ANSWER_OURS && !said.without_fences && op->fence_count > 0) {
         outcome.fence_first = story->next_fence;
         outcome.fence_count = op->fence_count;
         story->next_fence += op->fence_count;
@@ -299,17 +322,30 @@ static void story_outcome(struct story *story, uint64_t op_id, enum answer answe
 
 void story_answer(struct story *story, uint64_t op_id, enum answer answer)
 {
-    story_outcome(story, op_id, answer, -1, true);
+    story_outcome(story, op_id, (struct story_said){.answer = answer, .remaining_ms = -1});
 }
 
 void story_answer_taken(struct story *story, uint64_t op_id, int64_t remaining_ms)
 {
-    story_outcome(story, op_id, ANSWER_TAKEN, remaining_ms, true);
+    story_outcome(story, op_id, (struct story_said){.answer = ANSWER_TAKEN, .remaining_ms = remaining_ms});
 }
 
 void story_answer_without_fences(struct story *story, uint64_t op_id)
 {
-    story_outcome(story, op_id, ANSWER_OURS, -1, false);
+    story_outcome(story, op_id,
+                  (struct story_said){.answer = ANSWER_OURS, .remaining_ms = -1, .without_fences = true});
+}
+
+void story_answer_wanted(struct story *story, uint64_t op_id)
+{
+    story_outcome(story, op_id,
+                  (struct story_said){.answer = ANSWER_OURS, .remaining_ms = -1, .others_wait = true});
+}
+
+void story_answer_found(struct story *story, uint64_t op_id)
+{
+    story_outcome(story, op_id,
+                  (struct story_said){.answer = ANSWER_OURS, .remaining_ms = -1, .is_found = true});
 }
 
 void story_forced(struct story *story, uint64_t peer_id, uint64_t request_id, const char *key)
@@ -340,6 +376,11 @@ void story_expect_nothing_left(struct story *story)
     ck_assert_uint_eq(story->stats.leases_held, 0);
     ck_assert_uint_eq(story->stats.claims_waiting, 0);
     ck_assert_uint_eq(story->stats.keys, 0);
+}
+
+const struct stats *story_stats(const struct story *story)
+{
+    return &story->stats;
 }
 
 struct broker_settings *story_settings(struct story *story)

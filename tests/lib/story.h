@@ -6,11 +6,12 @@
  * Stories: a broker on a virtual clock, told event by event; what it asks for is written down as a
  * trace of readable lines, which the story then states. The audit runs after every step.
  *
- *      [   0] lock a #1 ttl 1000            command 1 for Redis
+ *      [   0] lock a #1 ttl 1000            command 1 for Redis; "no queue": if another has it, that is that
  *      [   2] 7:1 granted a fence 100 ...   the answer to request 1 of peer 7
  *      [ 600] 7 at_risk a fence 100 ...     a notice to peer 7
  */
 
+#include "daemon/base/stats.h"
 #include "daemon/core/broker.h"
 
 struct story;
@@ -35,10 +36,19 @@ void story_force(struct story *story, uint64_t peer_id, uint64_t request_id, con
 void story_gone(struct story *story, uint64_t peer_id);
 void story_stop(struct story *story);
 
+/* What other hosts say. */
+void story_offered(struct story *story, const char *key);
+void story_recalled(struct story *story, const char *key);
+void story_hearing(struct story *story);
+
 /* Redis answers command number `op_id`. OURS brings a block of fences if one was asked for. */
 void story_answer(struct story *story, uint64_t op_id, enum answer answer);
 /* OURS, but the counter of fences gave none. */
 void story_answer_without_fences(struct story *story, uint64_t op_id);
+/* OURS, and other hosts wait for the key; to a release: it was passed on to one. */
+void story_answer_wanted(struct story *story, uint64_t op_id);
+/* OURS, and it was so already. */
+void story_answer_found(struct story *story, uint64_t op_id);
 /* The answer to `force`: the key has been deleted. */
 void story_forced(struct story *story, uint64_t peer_id, uint64_t request_id, const char *key);
 /* TAKEN, and how long the other's lease will be. */
@@ -68,5 +78,6 @@ void story_skip(struct story *story);
 /* The core holds nothing any more: no key, no lease, no claim. */
 void story_expect_nothing_left(struct story *story);
 
+const struct stats *story_stats(const struct story *story);
 struct broker_settings *story_settings(struct story *story); /* to be changed before story_apply() */
 void story_apply(struct story *story);

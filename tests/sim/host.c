@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HOST_STOP_MS = 2000, HOST_LATE_US_MAX = 400 };
+enum { HOST_STOP_MS = 2000, HOST_LATE_US_MAX = 400, EAR_CATCH_UP_US = 50000 };
 
 bool host_is_running(const struct host *host)
 {
@@ -65,6 +65,10 @@ void host_post(void *ctx, const struct event *event)
         host_keep_text(entry, &entry->event.queried.text);
     } else if (event->kind == EV_LINK) {
         host_keep_text(entry, &entry->event.link.text);
+    } else if (event->kind == EV_OFFERED || event->kind == EV_RECALLED) {
+        assert(event->hint.key_len < sizeof(entry->key));
+        memcpy(entry->key, event->hint.key, event->hint.key_len);
+        entry->event.hint.key = entry->key;
     }
 }
 
@@ -136,6 +140,106 @@ static void host_on_turn(void *ctx)
     }
 }
 
+/* --- the ear --------------------------------------------------------------------------------------- */
+
+static void host_on_ear_open(void *ctx)
+{
+    struct host *host = ctx;
+    const struct server *server = host->world->server;
+    int64_t busy_until_us =
+        server->down_until_us > server->paused_until_us ? server->down_until_us : server->paused_until_us;
+    if (!host_is_running(host)) {
+        busy_until_us = host->paused_until_us;
+    }
+    if (busy_until_us > host->world->now_us) {
+        oracle_unheard(host->world->oracle, busy_until_us + 1000);
+        world_at(host->world, &host->ear.task, busy_until_us + 1000);
+        return;
+    }
+    host->ear.is_open = true;
+    oracle_unheard(host->world->oracle, host->world->now_us + EAR_CATCH_UP_US);
+    host_wake(host);
+    store_on_hearing(host->store);
+    host_drain(host);
+}
+
+void host_cut_ear(struct host *host, int64_t for_us)
+{
+    if (host->instance == 0) {
+        return;
+    }
+    host->ear.is_open = false;
+    host->ear.in_us = 0;
+    oracle_unheard(host->world->oracle, host->world->now_us + for_us);
+    world_at(host->world, &host->ear.task, host->world->now_us + for_us);
+}
+
+void host_deafen(struct host *host, int64_t until_us)
+{
+    host->ear.deaf_until_us = until_us;
+    oracle_unheard(host->world->oracle, until_us);
+}
+
+/* A message on its way. */
+struct whisper {
+    struct task task;
+    struct host *host;
+    uint64_t instance;
+    size_t len;
+    char text[MODEL_VALUE_CAP];
+};
+
+static void whisper_arrives(void *ctx)
+{
+    struct whisper *whisper = ctx;
+    struct host *host = whisper->host;
+    if (host->instance != whisper->instance || !host->ear.is_open) {
+        return;
+    }
+    if (!host_is_running(host)) {
+        world_at(host->world, &whisper->task, host->paused_until_us);
+        return;
+    }
+    host_wake(host);
+    store_on_message(host->store, whisper->text, whisper->len);
+    host_drain(host);
+}
+
+static void host_whisper(struct host *host, const struct reply *message)
+{
+    struct world *world = host->world;
+    struct whisper *whisper = world_alloc(world, sizeof(*whisper));
+    int64_t at_us = world->now_us + server_delay_us(world->server, host->idx);
+    int64_t blocked_until_us = world->server->paths[host->idx].blocked_until_us;
+    assert(message->len < sizeof(whisper->text));
+    *whisper = (struct whisper){.host = host, .instance = host->instance, .len = message->len};
+    whisper->task = (struct task){.run = whisper_arrives, .ctx = whisper};
+    memcpy(whisper->text, message->text, message->len);
+    at_us = at_us > blocked_until_us ? at_us : blocked_until_us;
+    at_us = at_us > host->ear.in_us ? at_us : host->ear.in_us;
+    host->ear.in_us = (at_us + 1) & ~INT64_C(1);
+    world_at(world, &whisper->task, host->ear.in_us);
+}
+
+int64_t host_publish(void *ctx, const struct reply *channel, const struct reply *message)
+{
+    struct world *world = ctx;
+    const size_t head_len = strlen(STORE_CHANNEL);
+    for (int i = 0; i < world->plan.n_hosts; i++) {
+        struct host *host = &world->hosts[i];
+        if (host->instance == 0 || !host->ear.is_open ||
+            channel->len != head_len + strlen(host->instance_name) ||
+            memcmp(channel->text + head_len, host->instance_name, channel->len - head_len) != 0) {
+            continue;
+        }
+        if (host->ear.deaf_until_us <= world->now_us) {
+            host_whisper(host, message);
+        }
+        return 1;
+    }
+    return 0;
+}
+
 /* --- the daemon's life ----------------------------------------------------------------------------- */
 
 void host_start(struct host *host)
@@ -158,6 +262,8 @@ void host_start(struct host *host)
     sim_link_open(&host->link, host, host->scripts,
                   &(struct link_sinks){.on_state = store_on_link_state, .ctx = host->store});
     host_drain(host);
+    host->ear.deaf_until_us = 0;
+    host_cut_ear(host, dice_small(&host->world->dice, 100, 20000));
 }
 
 void host_pause(struct host *host, int64_t for_ms, bool sleeps)
@@ -182,6 +288,8 @@ static void host_go(struct host *host)
     tally->n_at_risk += host->stats.at_risk;
     tally->n_attempts += host->stats.attempts;
     world_cancel(host->world, &host->turn);
+    world_cancel(host->world, &host->ear.task);
+    host->ear.is_open = false;
     host->instance = 0;
     host->broker = broker_free(host->broker);
     host->store = store_free(host->store);
@@ -239,6 +347,7 @@ void host_begin(struct host *host, struct world *world, int idx)
     host->instance = host->last_instance = 0;
     host->is_draining = false;
     host->turn = (struct task){.run = host_on_turn, .ctx = host};
+    host->ear = (struct ear){.task = {.run = host_on_ear_open, .ctx = host}};
     host->watch = (struct task){.run = host_on_watch, .ctx = host};
     /* Some clocks are about to pass 2^31 or 2^32 ms. */
     host->clock.offset_us = 60000000 + ages_us[dice_between(&world->dice, 0, 4)];
@@ -247,6 +356,7 @@ void host_begin(struct host *host, struct world *world, int idx)
     host->settings = (struct broker_settings){
         .renew_fraction = plan->renew_fraction,
         .drift_per_10k = 100,
+        .linger_ms = plan->linger_ms,
         .redis_timeout_ms = plan->redis_timeout_ms,
         .held_per_peer_max = 100,
         .waiting_per_peer_max = 100,

@@ -13,6 +13,14 @@
 #include "tests/sim/sim_link.h"
 #include "tests/sim/world.h"
 
+/* The host's ear: what other hosts tell it, through Redis. */
+struct ear {
+    bool is_open;          /* Redis knows it as a listener */
+    int64_t in_us;         /* when the last message arrives: what is sent later comes later */
+    int64_t deaf_until_us; /* until then messages get lost on their way */
+    struct task task;      /* it opens */
+};
+
 enum { HOST_INBOX_CAP = 1024, HOST_TEXT_CAP = 80 };
 
 struct store;
@@ -36,6 +44,7 @@ struct host {
     struct broker *broker;
     struct store *store;
     struct link link;
+    struct ear ear;
     struct script scripts[N_SCRIPTS];
     struct host_event inbox[HOST_INBOX_CAP];
     size_t inbox_len;
@@ -52,6 +61,13 @@ void host_pause(struct host *host, int64_t for_ms, bool sleeps);
 void host_start(struct host *host);
 void host_kill(struct host *host, int64_t restart_after_ms);
 void host_stop(struct host *host); /* and starts it again */
+
+/* The listening connection breaks; it is made again after so long. */
+void host_cut_ear(struct host *host, int64_t for_us);
+/* Messages get lost for so long, and nobody notices. */
+void host_deafen(struct host *host, int64_t until_us);
+/* What Redis does with a message: returns how many listen on the channel. `ctx`: the world. */
+int64_t host_publish(void *ctx, const struct reply *channel, const struct reply *message);
 
 bool host_is_running(const struct host *host); /* there, and not paused */
 int64_t host_now_ms(const struct host *host);  /* its clock, whether it runs or not */

@@ -89,6 +89,7 @@ static void nemesis_refuse(struct nemesis *nemesis)
     int which = (int)dice_between(&nemesis->world->dice, 0, 5);
     server->refusal = refusals[which];
     server->refuses_until_us = nemesis_until_us(nemesis);
+    server->refuses_per_mille = which == 5 ? 1000 : 700; /* rights do not come and go */
     if (which == 5) { /* a release that was refused for good is left to its ttl */
         nemesis->span_us += nemesis->world->plan.ttl_ms_max * 1100;
     }
@@ -147,6 +148,12 @@ static void nemesis_do(struct nemesis *nemesis, enum fault fault)
         return;
     case FAULT_SCRIPTS_FLUSHED:
         redis_model_run(server->model, 2, (const char *[]){"SCRIPT", "FLUSH"}, (const size_t[]){6, 5});
+        return;
+    case FAULT_EAR_CUT:
+        host_cut_ear(host, nemesis_span_ms(nemesis) * 1000);
+        return;
+    case FAULT_MESSAGES_LOST:
+        host_deafen(host, nemesis_until_us(nemesis));
         return;
     case N_FAULTS:
         return;

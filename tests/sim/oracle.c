@@ -42,6 +42,7 @@ void oracle_begin(struct oracle *oracle, struct world *world)
     memset(oracle->paused_until_us, 0, sizeof(oracle->paused_until_us));
     memset(oracle->claimed_seq, 0, sizeof(oracle->claimed_seq));
     memset(oracle->kept_until_us, 0, sizeof(oracle->kept_until_us));
+    oracle_turns_begin(oracle);
 }
 
 int oracle_key(const char *name)
@@ -60,7 +61,9 @@ bool tenure_is_believed(const struct tenure *tenure)
     if (host == NULL || host_now_ms(host) < tenure->read_until_ms) {
         return true;
     }
-    return !tenure->is_lost && tenure->instance == host->instance && host_is_running(host);
+    /* A daemon that goes on after a pause says `lost` in its first turn: it is given the time for that. */
+    bool has_run = host_is_running(host) && host->paused_until_us + FIRST_TURN_US <= host->world->now_us;
+    return !tenure->is_lost && tenure->instance == host->instance && has_run;
 }
 
 struct tenure *oracle_find_tenure(struct oracle *oracle, uint64_t peer_id, int key, int64_t fence)
@@ -327,10 +330,13 @@ int64_t oracle_patience_ms(const struct oracle *oracle)
 {
     const struct plan *plan = &oracle->world->plan;
     const int64_t reconnect_ms = 4000; /* the longest pause of a link, and the hand-shake */
+    /* What was offered to a host that does not take it; each may have left more than one such entry. */
+    const int64_t offers_ms = 2000 * plan->n_hosts;
     int64_t ttl_ms = plan->ttl_ms_max + plan->ttl_ms_max / 20 + plan->step_back_ms_max;
     int64_t turn_ms = plan->hold_ms_max * 2 + plan->retry_ms_max + plan->redis_timeout_ms / 10 + 20;
     /* What a dead holder left runs out; then all those who wait take their turns. */
-    return reconnect_ms + ttl_ms * 2 + turn_ms * (int64_t)(plan->n_hosts * plan->n_clients * CLIENT_SLOTS);
+    return reconnect_ms + offers_ms + ttl_ms * 3 + plan->linger_ms +
+           turn_ms * (int64_t)(plan->n_hosts * plan->n_clients * CLIENT_SLOTS);
 }
 
 void oracle_judge_waiting(struct oracle *oracle)
@@ -345,12 +351,14 @@ void oracle_judge_waiting(struct oracle *oracle)
 
 void oracle_judge_rest(struct oracle *oracle)
 {
+    static const char fence_key[] = "rlockd:fence";
     struct world *world = oracle->world;
     server_settle(world->server);
     const struct model_data *data = redis_model_data(world->server->model);
     for (size_t i = 0; i < data->n_entries; i++) {
-        if (data->entries[i].key_len == 1) {
-            world_judge(world, "the end: %.1s is left in Redis", data->entries[i].key);
+        const struct model_entry *entry = &data->entries[i];
+        if (entry->key_len != strlen(fence_key) || memcmp(entry->key, fence_key, entry->key_len) != 0) {
+            world_judge(world, "the end: %.*s is left in Redis", (int)entry->key_len, entry->key);
         }
     }
     for (int i = 0; i < world->plan.n_hosts; i++) {

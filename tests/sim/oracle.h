@@ -14,6 +14,7 @@
  *     expiry       no believer when the key runs out in Redis; no valid_until_ms beyond that
  *     fences       each grant's is larger than any before, of its key
  *     order        on one host, who asked earlier is granted earlier
+ *     turns        nobody is overtaken by more claims of other hosts than two turns of each
  *     answers      each request gets one, of its kind, and not later than it was willing to wait
  *     notices      lost once, for a grant, and with a reason that is true
  *     release      what was unlocked, and nobody else on the host wants, is not in Redis any more
@@ -45,6 +46,8 @@ void oracle_read(struct oracle *oracle, struct host *host, const struct event *e
 void oracle_wrote(struct oracle *oracle, struct host *host, const struct effect *effect);
 void oracle_host_gone(struct oracle *oracle, const struct host *host);
 void oracle_paused(struct oracle *oracle, const struct host *host);
+/* Hints of other hosts get lost until then. */
+void oracle_unheard(struct oracle *oracle, int64_t until_us);
 
 /* The clients. */
 void oracle_connected(struct oracle *oracle, struct host *host, uint64_t peer_id, struct client *client);

@@ -3,8 +3,8 @@
 #pragma once
 
 /*
- * The oracle's insides, for its two files: oracle.c, which knows who believes what, and oracle_wire.c, which
- * reads along on the daemons' sockets.
+ * The oracle's insides, for its files: oracle.c, which knows who believes what, oracle_wire.c, which reads
+ * along on the daemons' sockets, and oracle_turns.c, which compares hosts.
  */
 
 #include "tests/sim/client.h"
@@ -12,7 +12,14 @@
 #include "tests/sim/oracle.h"
 #include "tests/sim/server.h"
 
-enum { ORACLE_LIST_MAX = 512, FENCES_KEPT = 64, GRACE_MS = 5, ORPHAN_US = 10000, INSTANCE_LEN = 36 };
+enum {
+    ORACLE_LIST_MAX = 2048,
+    FENCES_KEPT = 64,
+    GRACE_MS = 5,
+    ORPHAN_US = 10000,
+    FIRST_TURN_US = 1000,
+    INSTANCE_LEN = 36,
+};
 
 struct peer_note {
     struct host *host;
@@ -29,6 +36,10 @@ struct ask {
     int64_t asked_at_ms;          /* by the host's clock */
     int64_t wait_ms, max_hold_ms; /* of a claim */
     bool is_unrenewed;
+    bool was_waited_for; /* an unlock: others on the host waited */
+    int64_t asked_at_us; /* true time */
+    uint64_t
+        n_overtakers; /* a claim: how many that were made later, on other hosts, were granted before it */
 };
 
 struct tenure {
@@ -61,6 +72,9 @@ struct oracle {
     struct overlap overlaps[ORACLE_LIST_MAX];
     size_t n_overlaps;
     struct task overlap_task, orphan_task;
+    struct task idle_task;
+    int64_t unheard_until_us;             /* until then hints may have been missed */
+    int64_t taken_at_us[CLIENT_KEYS_MAX]; /* when the key was last seen to be somebody's */
     int64_t excused_until_us;
     int64_t fence_max[CLIENT_KEYS_MAX], fence_max_at_us[CLIENT_KEYS_MAX];
     int64_t fences[CLIENT_KEYS_MAX][FENCES_KEPT];
@@ -85,5 +99,9 @@ void oracle_peer_gone(struct oracle *oracle, uint64_t peer_id);
 bool oracle_has_paused(const struct oracle *oracle, const struct host *host, int64_t since_ms);
 /* A lease that nobody wants may be there for so long. */
 void oracle_note_kept(struct oracle *oracle, const struct host *host, int key, int64_t for_us);
+/* The lease of the key in Redis, if it is that host's. */
+const struct model_entry *oracle_has_in_redis(const struct oracle *oracle, const struct host *host, int key);
+void oracle_turns_begin(struct oracle *oracle);
+void oracle_judge_turns(struct oracle *oracle, const struct ask *granted);
 /* A task: looks for leases of peers that have gone. */
 void oracle_on_orphan(void *ctx);

@@ -16,10 +16,23 @@
 
 /* --- what a daemon reads --------------------------------------------------------------------------- */
 
+static bool oracle_is_waited_for(const struct oracle *oracle, const struct host *host, int key)
+{
+    for (size_t i = 0; i < oracle->n_asks; i++) {
+        const struct ask *ask = &oracle->asks[i];
+        if (ask->kind == EV_CLAIM && ask->host == host && ask->key == key) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void oracle_asked(struct oracle *oracle, struct host *host, const struct event *event,
                          const struct ev_request *from)
 {
     assert(oracle->n_asks < ORACLE_LIST_MAX);
+    bool was_waited_for =
+        event->kind == EV_UNLOCK && oracle_is_waited_for(oracle, host, oracle_key(from->key));
     oracle->asks[oracle->n_asks++] = (struct ask){
         .request_id = from->request_id,
         .peer_id = from->peer_id,
@@ -31,6 +44,8 @@ static void oracle_asked(struct oracle *oracle, struct host *host, const struct 
         .wait_ms = event->kind == EV_CLAIM ? event->claim.wait_ms : FOREVER,
         .max_hold_ms = event->kind == EV_CLAIM ? event->claim.max_hold_ms : FOREVER,
         .is_unrenewed = event->kind == EV_CLAIM && !event->claim.auto_refresh,
+        .was_waited_for = was_waited_for,
+        .asked_at_us = oracle->world->now_us,
     };
     oracle_note_kept(oracle, host, oracle_key(from->key), ORPHAN_US);
     if (event->kind == EV_CLAIM) {
@@ -115,8 +130,7 @@ static void oracle_judge_fence(struct oracle *oracle, int key, int64_t fence)
 }
 
 /* What Redis has at the key, if it is of that daemon. */
-static const struct model_entry *oracle_has_in_redis(const struct oracle *oracle, const struct host *host,
-                                                     int key)
+const struct model_entry *oracle_has_in_redis(const struct oracle *oracle, const struct host *host, int key)
 {
     const struct server *server = oracle->world->server;
     const char *name = client_key_name(key);
@@ -152,6 +166,7 @@ static void oracle_granted(struct oracle *oracle, const struct ask *ask, const s
     const struct plan *plan = &oracle->world->plan;
     int64_t now_ms = host_now_ms(host);
     oracle_judge_order(oracle, ask);
+    oracle_judge_turns(oracle, ask);
     oracle_judge_fence(oracle, ask->key, reply->fence);
     oracle_judge_promise(oracle, host, ask->key, reply->valid_until_ms);
     /* No grant on a lease at risk: when it is given, less than 60% of a ttl have passed. */
@@ -212,8 +227,8 @@ static void oracle_judge_release(struct oracle *oracle, const struct ask *unlock
     /* Where no CLIENT KILL is allowed, late commands may bring the key back. And who asked after the unlock
      * may have been answered before it, and its attempt be there still. */
     if (!oracle->world->plan.may_kill || oracle_is_excused(oracle) ||
-        oracle_is_wanted(oracle, host, unlock->key) ||
-        oracle->claimed_seq[host->idx][unlock->key] > unlock->seq) {
+        oracle_is_wanted(oracle, host, unlock->key) || unlock->was_waited_for ||
+        oracle->world->plan.linger_ms > 0 || oracle->claimed_seq[host->idx][unlock->key] > unlock->seq) {
         return;
     }
     if (oracle_has_in_redis(oracle, host, unlock->key) != NULL) {
@@ -222,13 +237,14 @@ static void oracle_judge_release(struct oracle *oracle, const struct ask *unlock
     }
 }
 
-/* Some peer has gone a moment ago: what it held is given back, unless others want it. In a world that is not
+/* Some peer has gone a moment ago: what it held is given back, unless others want it or leases linger. In a world that is not
  * disturbed, that is. */
 void oracle_on_orphan(void *ctx)
 {
     struct oracle *oracle = ctx;
     struct world *world = oracle->world;
-    if (world->disturbed_until_us > world->now_us || !world->plan.may_kill || oracle_is_excused(oracle)) {
+    if (world->disturbed_until_us > world->now_us || !world->plan.may_kill || world->plan.linger_ms > 0 ||
+        oracle_is_excused(oracle)) {
         return;
     }
     for (int i = 0; i < world->plan.n_hosts; i++) {

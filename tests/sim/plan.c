@@ -41,8 +41,9 @@ struct plan plan_draw(uint64_t seed, int64_t run_ms, struct dice *dice)
     plan.renew_fraction = PICK(dice, 3, 3, 3, 2, 6);
     plan.redis_timeout_ms = PICK(dice, 100, 300, 1000);
     plan.retry_ms_max = PICK(dice, 20, 100, 300);
-    plan.hold_ms_max = PICK(dice, 50, 300, 1500, 4000);
-    plan.think_ms_max = PICK(dice, 100, 1000, 3000);
+    plan.hold_ms_max = PICK(dice, 2, 50, 50, 300, 300, 1500, 4000);
+    plan.think_ms_max = PICK(dice, 5, 100, 100, 1000, 1000, 3000);
+    plan.linger_ms = PICK(dice, 0, 0, 20, 1000, 10000);
     plan.may_kill = dice_chance(dice, 700);
     plan.has_stranger = dice_chance(dice, 250);
     plan.faults = plan_draw_faults(dice);
@@ -72,6 +73,8 @@ const char *plan_fault_name(enum fault fault)
         [FAULT_REDIS_REFUSES] = "redis refuses",
         [FAULT_REDIS_READONLY] = "redis readonly",
         [FAULT_SCRIPTS_FLUSHED] = "scripts flushed",
+        [FAULT_EAR_CUT] = "ear cut",
+        [FAULT_MESSAGES_LOST] = "messages lost",
     };
     return names[fault];
 }

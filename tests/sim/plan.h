@@ -27,6 +27,8 @@ enum fault {
     FAULT_REDIS_REFUSES,   /* LOADING, BUSY, OOM and the like for a while */
     FAULT_REDIS_READONLY,  /* a replica for a while */
     FAULT_SCRIPTS_FLUSHED,
+    FAULT_EAR_CUT,       /* the connection that listens breaks */
+    FAULT_MESSAGES_LOST, /* what other hosts say does not arrive */
     N_FAULTS,
 };
 
@@ -49,6 +51,7 @@ struct plan {
     int64_t renew_fraction;
     int64_t redis_timeout_ms, retry_ms_max, hold_ms_max, think_ms_max;
     int64_t step_back_ms_max;
+    int64_t linger_ms;
     bool may_kill;     /* CLIENT KILL is allowed */
     bool has_stranger; /* another program locks the same keys with SET NX PX */
     uint32_t faults;   /* a bit for each enum fault */

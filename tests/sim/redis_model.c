@@ -19,38 +19,50 @@
 
 /* --- the data -------------------------------------------------------------------------------------- */
 
+static bool model_is_at(const char *key, size_t len, const char *other, size_t other_len)
+{
+    return len == other_len && memcmp(key, other, len) == 0;
+}
+
+static void model_drop(struct redis_model *model, struct model_entry *entry)
+{
+    struct model_data *data = &model->data;
+    for (size_t i = data->n_members; entry->type == MODEL_ZSET && i-- > 0;) {
+        const struct model_member *member = &data->members[i];
+        if (model_is_at(member->key, member->key_len, entry->key, entry->key_len)) {
+            data->members[i] = data->members[--data->n_members];
+        }
+    }
+    *entry = data->entries[--data->n_entries];
+}
+
 static struct model_entry *model_find(struct redis_model *model, const char *key, size_t len)
 {
     for (size_t i = 0; i < model->data.n_entries; i++) {
         struct model_entry *entry = &model->data.entries[i];
-        if (entry->key_len != len || memcmp(entry->key, key, len) != 0) {
+        if (!model_is_at(entry->key, entry->key_len, key, len)) {
             continue;
         }
         if (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000) {
             return entry;
         }
-        *entry = model->data.entries[--model->data.n_entries];
+        model_drop(model, entry);
         return NULL;
     }
     return NULL;
 }
 
-static void model_drop(struct redis_model *model, struct model_entry *entry)
-{
-    *entry = model->data.entries[--model->data.n_entries];
-}
-
-static struct model_entry *model_put(struct redis_model *model, const char *key, size_t len)
+static struct model_entry *model_put(struct redis_model *model, enum model_type type, const char *key,
+                                     size_t len)
 {
     struct model_entry *entry = model_find(model, key, len);
-    if (entry == NULL) {
-        assert(model->data.n_entries < MODEL_KEYS_MAX && len <= MODEL_KEY_CAP);
-        entry = &model->data.entries[model->data.n_entries++];
-        memcpy(entry->key, key, len);
-        entry->key_len = len;
+    if (entry != NULL) {
+        model_drop(model, entry);
     }
-    entry->expire_at_ms = -1;
-    entry->is_hash = false;
+    assert(model->data.n_entries < MODEL_KEYS_MAX && len <= MODEL_KEY_CAP);
+    entry = &model->data.entries[model->data.n_entries++];
+    *entry = (struct model_entry){.type = type, .key_len = len, .expire_at_ms = -1};
+    memcpy(entry->key, key, len);
     return entry;
 }
 
@@ -89,7 +101,7 @@ static void model_get(struct redis_model *model, const struct model_call *call)
     const struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
     if (entry == NULL) {
         model_say_nil(model);
-    } else if (entry->is_hash) {
+    } else if (entry->type != MODEL_STRING) {
         model_say(model, REPLY_ERROR, model_wrong_type);
     } else {
         model->reply = model_keep_text(model, MODEL_ITEMS_MAX, REPLY_TEXT, entry->value, entry->value_len);
@@ -140,7 +152,7 @@ static void model_set(struct redis_model *model, const struct model_call *call)
         model_say_nil(model);
         return;
     }
-    struct model_entry *entry = model_put(model, call->argv[1], call->argv_len[1]);
+    struct model_entry *entry = model_put(model, MODEL_STRING, call->argv[1], call->argv_len[1]);
     assert(call->argv_len[2] <= MODEL_VALUE_CAP);
     memcpy(entry->value, call->argv[2], call->argv_len[2]);
     entry->value_len = call->argv_len[2];
@@ -150,7 +162,7 @@ static void model_set(struct redis_model *model, const struct model_call *call)
 
 static void model_hset(struct redis_model *model, const struct model_call *call)
 {
-    model_put(model, call->argv[1], call->argv_len[1])->is_hash = true;
+    model_put(model, MODEL_HASH, call->argv[1], call->argv_len[1]);
     model_say_integer(model, 1);
 }
 
@@ -216,10 +228,132 @@ static void model_time(struct redis_model *model, const struct model_call *call)
     model->reply = (struct reply){.kind = REPLY_LIST, .items = model->items, .n_items = 2};
 }
 
+/* The sorted set at the key; NULL: there is none, or it is none, which has been said then. */
+static struct model_entry *model_find_zset(struct redis_model *model, const struct model_call *call)
+{
+    struct model_entry *entry = model_find(model, call->argv[1], call->argv_len[1]);
+    if (entry != NULL && entry->type != MODEL_ZSET) {
+        model_say(model, REPLY_ERROR, model_wrong_type);
+        return NULL;
+    }
+    model_say_integer(model, 0);
+    return entry;
+}
+
+static struct model_member *model_find_member(struct redis_model *model, const struct model_entry *entry,
+                                              const char *value, size_t len)
+{
+    for (size_t i = 0; i < model->data.n_members; i++) {
+        struct model_member *member = &model->data.members[i];
+        if (model_is_at(member->key, member->key_len, entry->key, entry->key_len) &&
+            model_is_at(member->value, member->value_len, value, len)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+/* ZADD key NX score member */
+static void model_zadd(struct redis_model *model, const struct model_call *call)
+{
+    struct model_entry *entry = model_find_zset(model, call);
+    int64_t score;
+    if (model->reply.kind == REPLY_ERROR) {
+        return;
+    }
+    if (!model_is_word(call, 2, "NX") || !model_read(call, 3, &score)) {
+        model_say(model, REPLY_ERROR, "ERR syntax error");
+        return;
+    }
+    if (entry == NULL) {
+        entry = model_put(model, MODEL_ZSET, call->argv[1], call->argv_len[1]);
+    } else if (model_find_member(model, entry, call->argv[4], call->argv_len[4]) != NULL) {
+        return;
+    }
+    assert(model->data.n_members < MODEL_MEMBERS_MAX && call->argv_len[4] <= MODEL_VALUE_CAP);
+    struct model_member *member = &model->data.members[model->data.n_members++];
+    member->key_len = entry->key_len;
+    memcpy(member->key, entry->key, entry->key_len);
+    member->value_len = call->argv_len[4];
+    memcpy(member->value, call->argv[4], call->argv_len[4]);
+    member->score = (double)score;
+    entry->n_members++;
+    model_say_integer(model, 1);
+}
+
+static void model_zrem(struct redis_model *model, const struct model_call *call)
+{
+    struct model_entry *entry = model_find_zset(model, call);
+    struct model_member *member =
+        entry != NULL ? model_find_member(model, entry, call->argv[2], call->argv_len[2]) : NULL;
+    if (member == NULL) {
+        return;
+    }
+    *member = model->data.members[--model->data.n_members];
+    if (--entry->n_members == 0) {
+        model_drop(model, entry);
+    }
+    model_say_integer(model, 1);
+}
+
+static void model_zcard(struct redis_model *model, const struct model_call *call)
+{
+    const struct model_entry *entry = model_find_zset(model, call);
+    if (entry != NULL) {
+        model_say_integer(model, (int64_t)entry->n_members);
+    }
+}
+
+static bool model_is_before(const struct model_member *a, const struct model_member *b)
+{
+    if (a->score != b->score) {
+        return a->score < b->score;
+    }
+    size_t len = a->value_len < b->value_len ? a->value_len : b->value_len;
+    int order = memcmp(a->value, b->value, len);
+    return order != 0 ? order < 0 : a->value_len < b->value_len;
+}
+
+/* ZRANGE key 0 0 */
+static void model_zrange(struct redis_model *model, const struct model_call *call)
+{
+    const struct model_entry *entry = model_find_zset(model, call);
+    const struct model_member *first = NULL;
+    if (model->reply.kind == REPLY_ERROR) {
+        return;
+    }
+    if (!model_is_word(call, 2, "0") || !model_is_word(call, 3, "0")) {
+        model_say(model, REPLY_ERROR, "ERR the model shows the first member only");
+        return;
+    }
+    for (size_t i = 0; entry != NULL && i < model->data.n_members; i++) {
+        const struct model_member *member = &model->data.members[i];
+        if (model_is_at(member->key, member->key_len, entry->key, entry->key_len) &&
+            (first == NULL || model_is_before(member, first))) {
+            first = member;
+        }
+    }
+    if (first != NULL) {
+        model->items[0] = model_keep_text(model, 0, REPLY_TEXT, first->value, first->value_len);
+    }
+    model->reply = (struct reply){.kind = REPLY_LIST, .items = model->items, .n_items = first != NULL};
+}
+
+static void model_publish(struct redis_model *model, const struct model_call *call)
+{
+    int64_t n_heard = 0;
+    if (model->publish != NULL) {
+        struct reply channel = {.kind = REPLY_TEXT, .text = call->argv[1], .len = call->argv_len[1]};
+        struct reply message = {.kind = REPLY_TEXT, .text = call->argv[2], .len = call->argv_len[2]};
+        n_heard = model->publish(model->publish_ctx, &channel, &message);
+    }
+    model_say_integer(model, n_heard);
+}
+
 static void model_flushall(struct redis_model *model, const struct model_call *call)
 {
     (void)call;
-    model->data.n_entries = 0;
+    model->data.n_entries = model->data.n_members = 0;
     model_say(model, REPLY_STATUS, "OK");
 }
 
@@ -239,6 +373,11 @@ static const struct model_command {
     {"EXISTS", model_exists, 2, 2, false, true},
     {"HSET", model_hset, 4, 4, true, true},
     {"FLUSHALL", model_flushall, 1, 1, true, true},
+    {"ZADD", model_zadd, 5, 5, true, true},
+    {"ZREM", model_zrem, 3, 3, true, true},
+    {"ZCARD", model_zcard, 2, 2, false, true},
+    {"ZRANGE", model_zrange, 4, 4, false, true},
+    {"PUBLISH", model_publish, 3, 3, false, true},
     {"EVALSHA", model_evalsha, 3, MODEL_ARGS_MAX, false, false},
     {"EVAL", model_eval, 3, MODEL_ARGS_MAX, false, false},
     {"SCRIPT", model_script, 2, 3, false, false},
@@ -283,12 +422,18 @@ struct redis_model *redis_model_free(struct redis_model *model)
 
 void redis_model_reset(struct redis_model *model)
 {
-    model->data.n_entries = 0;
+    model->data.n_entries = model->data.n_members = 0;
     model->is_replica = false;
     model->wall_us = 0;
     for (size_t i = 0; i < model->n_scripts; i++) {
         model->scripts[i].is_loaded = false;
     }
+}
+
+void redis_model_set_publish(struct redis_model *model, redis_model_publish_fn publish, void *ctx)
+{
+    model->publish = publish;
+    model->publish_ctx = ctx;
 }
 
 void redis_model_set_clock(struct redis_model *model, int64_t wall_us)
@@ -340,7 +485,7 @@ const struct model_entry *redis_model_find(const struct redis_model *model, cons
 {
     for (size_t i = 0; i < model->data.n_entries; i++) {
         const struct model_entry *entry = &model->data.entries[i];
-        if (entry->key_len == len && memcmp(entry->key, key, len) == 0 &&
+        if (model_is_at(entry->key, entry->key_len, key, len) &&
             (entry->expire_at_ms == -1 || entry->expire_at_ms > model->wall_us / 1000)) {
             return entry;
         }
@@ -352,7 +497,7 @@ void redis_model_delete(struct redis_model *model, const char *key, size_t len)
 {
     for (size_t i = 0; i < model->data.n_entries; i++) {
         struct model_entry *entry = &model->data.entries[i];
-        if (entry->key_len == len && memcmp(entry->key, key, len) == 0) {
+        if (model_is_at(entry->key, entry->key_len, key, len)) {
             model_drop(model, entry);
             return;
         }

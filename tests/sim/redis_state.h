@@ -23,6 +23,8 @@ struct redis_model {
     struct model_data data;
     int64_t wall_us;
     bool is_replica;
+    redis_model_publish_fn publish;
+    void *publish_ctx;
     lua_State *lua;
     struct model_script scripts[MODEL_SCRIPTS_MAX];
     size_t n_scripts;

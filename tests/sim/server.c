@@ -39,6 +39,7 @@ void server_begin(struct server *server, struct world *world)
 {
     struct redis_model *model = server->model;
     redis_model_reset(model);
+    redis_model_set_publish(model, host_publish, world);
     *server = (struct server){.world = world, .model = model};
     server->expiry = (struct task){.run = server_on_expiry, .ctx = server};
     /* Somewhere in 2026; within the margin, unless the world is to be one beyond it. */
@@ -130,7 +131,7 @@ static void server_keep_reply(struct sim_call *call, const struct reply *reply)
         call->reply.len = len;
     }
     if (reply->kind == REPLY_LIST) {
-        assert(reply->n_items <= 2);
+        assert(reply->n_items <= 3);
         memcpy(call->items, reply->items, reply->n_items * sizeof(*reply->items));
         call->reply.items = call->items;
     }
@@ -159,7 +160,7 @@ static void server_execute(struct server *server, struct sim_call *call)
 {
     struct world *world = server->world;
     server_set_clock(server);
-    if (server->refuses_until_us > world->now_us && dice_chance(&world->dice, 700)) {
+    if (server->refuses_until_us > world->now_us && dice_chance(&world->dice, server->refuses_per_mille)) {
         struct reply refusal = {.kind = REPLY_ERROR, .text = server->refusal, .len = strlen(server->refusal)};
         server_keep_reply(call, &refusal);
     } else {
@@ -264,7 +265,7 @@ void server_restart(struct server *server, const struct model_data *data, int64_
     server->epoch++;
     server->down_until_us = up_at_us;
     if (data == NULL) {
-        now->n_entries = 0;
+        now->n_entries = now->n_members = 0;
     } else if (data != now) {
         *now = *data;
     }
@@ -275,6 +276,9 @@ void server_restart(struct server *server, const struct model_data *data, int64_
         if (conn->link != NULL && conn->epoch != server->epoch) {
             sim_link_break(conn->link, "connection reset by peer");
         }
+    }
+    for (int i = 0; i < server->world->plan.n_hosts; i++) {
+        host_cut_ear(&server->world->hosts[i], dice_small(&server->world->dice, 1000, 2000000));
     }
     server->conns = NULL;
 }

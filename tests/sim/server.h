@@ -12,7 +12,7 @@
 #include "tests/sim/redis_model.h"
 #include "tests/sim/world.h"
 
-enum { HOSTS_MAX = 4, CALL_ARGS_MAX = 8, CALL_BYTES_CAP = 320, CALL_TEXT_CAP = 160 };
+enum { HOSTS_MAX = 4, CALL_ARGS_MAX = 12, CALL_BYTES_CAP = 384, CALL_TEXT_CAP = 160 };
 
 struct sim_call;
 
@@ -42,7 +42,7 @@ struct sim_call {
     size_t argv_len[CALL_ARGS_MAX];
     size_t bytes_len;
     char bytes[CALL_BYTES_CAP];
-    struct reply reply, items[2];
+    struct reply reply, items[3];
     char text[CALL_TEXT_CAP];
     struct sim_call *next; /* in the link's queue, or free */
 };
@@ -59,6 +59,7 @@ struct server {
     uint64_t epoch; /* counts restarts: connections of an earlier one are gone */
     int64_t paused_until_us, down_until_us, readonly_until_us, refuses_until_us;
     const char *refusal;
+    int refuses_per_mille;
     struct sim_path paths[HOSTS_MAX];
     struct task expiry;
     struct model_data saved; /* what a replica has got */

@@ -101,6 +101,14 @@ void tell_event(const struct host *host, const struct event *event)
     case EV_LINK:
         world_print(host->world, "host %d: the link is %s", host->idx, links[event->link.state]);
         break;
+    case EV_OFFERED:
+    case EV_RECALLED:
+        world_print(host->world, "host %d: hears that %.*s %s", host->idx, (int)event->hint.key_len,
+                    event->hint.key, event->kind == EV_OFFERED ? "is offered to it" : "is wanted elsewhere");
+        break;
+    case EV_HEARING:
+        world_print(host->world, "host %d: hears from now on", host->idx);
+        break;
     case EV_STOP:
         world_print(host->world, "host %d: the daemon is to stop", host->idx);
         break;
@@ -113,9 +121,10 @@ void tell_event(const struct host *host, const struct event *event)
 static void tell_command(const struct host *host, const char *what, const struct fx_command *command)
 {
     world_print(host->world,
-                "host %d: command %" PRIu64 ": %s %.*s, lease %" PRIu64 ", ttl %d, fences %" PRId64,
+                "host %d: command %" PRIu64 ": %s %.*s, lease %" PRIu64 ", ttl %d, fences %" PRId64 "%s%s",
                 host->idx, command->op_id, what, (int)command->key_len, command->key, command->lease_id,
-                (int)command->ttl_ms, command->fence_count);
+                (int)command->ttl_ms, command->fence_count, command->may_queue ? ", or queue" : "",
+                command->offer_ms == 0 ? ", and leave it free" : "");
 }
 
 static void tell_reply(const struct host *host, const char *what, const struct fx_reply *reply)

@@ -250,7 +250,7 @@ START_TEST(test_busy)
     struct client *client = scene_client(), *waiter = scene_client();
     int id;
 
-    client_call(client, "lock", "{'key':'k','ttl_ms':3000}");
+    client_call(client, "lock", "{'key':'k','ttl_ms':6000}");
     probe_do(scene.probe, "CONFIG SET busy-reply-threshold 50");
     probe_post(busy, "EVAL 'while true do end' 0");
     client_expect_notice(client, "at_risk");

@@ -23,7 +23,7 @@ START_TEST(test_introduction)
     ck_assert_int_eq(link_stage.n_states, 2); /* connecting, up */
     ck_assert_str_eq(link_stage.log,
                      "1 AUTH user secret\n1 INFO\n1 ROLE\n1 CLIENT ID\n1 SELECT 3\n1 CLIENT SETNAME rlockd\n"
-                     "1 SCRIPT LOAD local holder = redis\n1 SCRIPT LOAD local holder = redis\n"
+                     "1 SCRIPT LOAD local function tell(\n1 SCRIPT LOAD local function tell(\n"
                      "1 SCRIPT LOAD local holder = redis\n");
     ck_assert_str_eq(link_stage.scripts[SCRIPT_REFRESH].digest, "0123456789abcdef0123456789abcdef01234567");
     ck_assert_uint_eq(link_stage.stats.redis_up, 1);

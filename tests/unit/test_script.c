@@ -18,6 +18,7 @@
 
 #define KEY "the key"
 #define FENCE "rlockd:fence"
+#define QUEUE "rlockd:queue:{1}:the key"
 #define NOT_OURS (-2) /* of the first integer: an error reply */
 
 static struct redis_server *server;
@@ -67,25 +68,42 @@ static long long run_integer(const char *fmt, const char *arg)
 }
 
 struct said {
-    long long verdict, number; /* verdict 99: an error */
+    long long verdict, number, others; /* verdict 99: an error */
     char error[128];
 };
 
+static redisReply *run_script(enum script_name name, const char *value, int64_t ttl_ms, int64_t count)
+{
+    const char *text = scripts[name].text;
+
+    switch (name) {
+    case SCRIPT_LOCK:
+        return run("EVAL %s 3 %s %s %s %s %lld %lld 1 2000", text, KEY, FENCE, QUEUE, value,
+                   (long long)ttl_ms, (long long)count);
+    case SCRIPT_UNLOCK:
+        return run("EVAL %s 3 %s %s %s %s 2000", text, KEY, FENCE, QUEUE, value);
+    default:
+        return run("EVAL %s 3 %s %s %s %s %lld %lld", text, KEY, FENCE, QUEUE, value, (long long)ttl_ms,
+                   (long long)count);
+    }
+}
+
 static struct said call(enum script_name name, const char *value, int64_t ttl_ms, int64_t count)
 {
-    redisReply *reply = run("EVAL %s 2 %s %s %s %lld %lld", scripts[name].text, KEY, FENCE, value,
-                            (long long)ttl_ms, (long long)count);
+    redisReply *reply = run_script(name, value, ttl_ms, count);
     struct said said = {.verdict = 99};
 
     if (reply->type == REDIS_REPLY_ERROR) {
         snprintf(said.error, sizeof(said.error), "%s", reply->str);
     } else {
         ck_assert_int_eq(reply->type, REDIS_REPLY_ARRAY);
-        ck_assert_uint_eq(reply->elements, 2);
-        ck_assert_int_eq(reply->element[0]->type, REDIS_REPLY_INTEGER);
-        ck_assert_int_eq(reply->element[1]->type, REDIS_REPLY_INTEGER);
+        ck_assert_uint_eq(reply->elements, 3);
+        for (int i = 0; i < 3; i++) {
+            ck_assert_int_eq(reply->element[i]->type, REDIS_REPLY_INTEGER);
+        }
         said.verdict = reply->element[0]->integer;
         said.number = reply->element[1]->integer;
+        said.others = reply->element[2]->integer;
     }
     freeReplyObject(reply);
     return said;
@@ -131,9 +149,9 @@ static const struct row {
     long long pttl;
 } rows[] = {
     {SCRIPT_LOCK, ABSENT, 1, FENCE_FIRST, 30000},
-    {SCRIPT_LOCK, OURS, 1, FENCE_FIRST, 30000},
-    {SCRIPT_LOCK, OURS_LONG, 1, FENCE_FIRST, 90000},
-    {SCRIPT_LOCK, OURS_FOR_EVER, 1, FENCE_FIRST, 30000},
+    {SCRIPT_LOCK, OURS, 2, FENCE_FIRST, 30000},
+    {SCRIPT_LOCK, OURS_LONG, 2, FENCE_FIRST, 90000},
+    {SCRIPT_LOCK, OURS_FOR_EVER, 2, FENCE_FIRST, 30000},
     {SCRIPT_LOCK, OTHERS, 0, THEIR_PTTL, 10000},
     {SCRIPT_LOCK, OTHERS_FOR_EVER, 0, MINUS_ONE, -1},
     {SCRIPT_LOCK, OTHER_TYPE, 99, NOTHING, -1},
@@ -173,6 +191,9 @@ START_TEST(test_each_row)
     ck_assert_int_ge(pttl, row->pttl > 0 ? row->pttl - 5000 : row->pttl);
     /* Only who got the lock, or fences with it, may have moved the counter. */
     ck_assert_int_eq(run_integer("EXISTS %s", FENCE), row->number == FENCE_FIRST);
+    /* And only who wants it and did not get it waits. */
+    ck_assert_int_eq(run_integer("EXISTS %s", QUEUE), row->script == SCRIPT_LOCK && row->verdict == 0);
+    ck_assert_int_eq(said.others, 0);
 }
 END_TEST
 
@@ -285,9 +306,10 @@ START_TEST(test_memory_is_full)
     ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 30000, 10).verdict, 1);
     ck_assert_int_gt(run_integer("PTTL %s", KEY), 1000);
     ck_assert_int_eq(call(SCRIPT_REFRESH, "mine", 1000, 10).verdict, 1); /* nothing to lengthen */
-    ck_assert_int_eq(call(SCRIPT_LOCK, "theirs", 30000, 1).verdict, 0);
+    struct said said = call(SCRIPT_LOCK, "theirs", 30000, 1);            /* no room to queue */
+    ck_assert_ptr_nonnull(strstr(said.error, "OOM"));
     ck_assert_int_eq(call(SCRIPT_UNLOCK, "mine", 0, 0).verdict, 1);
-    struct said said = call(SCRIPT_LOCK, "mine", 30000, 1);
+    said = call(SCRIPT_LOCK, "mine", 30000, 1);
     ck_assert_ptr_nonnull(strstr(said.error, "OOM"));
     ck_assert_int_eq(run_integer("EXISTS %s", KEY), 0);
 }
@@ -309,6 +331,213 @@ START_TEST(test_replica)
             ck_assert_ptr_nonnull(strstr(said.error, "READONLY"));
         }
     }
+}
+END_TEST
+
+/* --- the queue ------------------------------------------------------------------------------------- */
+
+/* What daemons write: of their instances, B and C listen, X does not. */
+#define B_INSTANCE "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+#define C_INSTANCE "cccccccc-cccc-4ccc-8ccc-cccccccccccc"
+#define B "11111111-1111-4111-8111-111111111111/" B_INSTANCE
+#define C "22222222-2222-4222-8222-222222222222/" C_INSTANCE
+#define X "33333333-3333-4333-8333-333333333333/dddddddd-dddd-4ddd-8ddd-dddddddddddd"
+
+static redisContext *ears;
+
+static void setup_ears(void)
+{
+    setup();
+    ears = redisConnectUnix(redis_server_socket(server));
+    for (int i = 0; i < 2; i++) {
+        redisReply *reply = redisCommand(ears, "SUBSCRIBE rlockd:%s", i == 0 ? B_INSTANCE : C_INSTANCE);
+
+        ck_assert_ptr_nonnull(reply);
+        freeReplyObject(reply);
+    }
+}
+
+static void teardown_ears(void)
+{
+    redisFree(ears);
+    teardown();
+}
+
+/* The next message, which is there: whom it was for, and what. */
+static void expect_heard(const char *instance, const char *words)
+{
+    redisReply *reply = NULL;
+    char channel[64];
+
+    ck_assert_int_eq(redisGetReply(ears, (void **)&reply), REDIS_OK);
+    ck_assert_str_eq(reply->element[0]->str, "message");
+    snprintf(channel, sizeof(channel), "rlockd:%s", instance);
+    ck_assert_str_eq(reply->element[1]->str, channel);
+    ck_assert_str_eq(reply->element[2]->str, words);
+    freeReplyObject(reply);
+}
+
+/* Nothing was said that was not expected: the next thing to be heard is what is said now. */
+static void expect_silence(void)
+{
+    DO("PUBLISH rlockd:%s end", B_INSTANCE);
+    expect_heard(B_INSTANCE, "end");
+}
+
+static void expect_holder(const char *value)
+{
+    redisReply *reply = run("GET %s", KEY);
+
+    if (value == NULL) {
+        ck_assert_int_eq(reply->type, REDIS_REPLY_NIL);
+    } else {
+        ck_assert_str_eq(reply->str, value);
+    }
+    freeReplyObject(reply);
+}
+
+static long long queue_len(void)
+{
+    return run_integer("ZCARD %s", QUEUE);
+}
+
+START_TEST(test_passed_on_to_who_waited_longest)
+{
+    ck_assert_int_eq(call(SCRIPT_LOCK, C, 30000, 1).others, 0);
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    ck_assert_int_eq(call(SCRIPT_LOCK, X, 30000, 1).verdict, 0);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0); /* again: it keeps its place */
+    expect_heard(C_INSTANCE, "recall " KEY);
+    ck_assert_int_eq(queue_len(), 2);
+    ck_assert_int_eq(call(SCRIPT_REFRESH, C, 30000, 0).others, 2);
+
+    struct said said = call(SCRIPT_UNLOCK, C, 0, 0);
+    ck_assert_int_eq(said.verdict, 1);
+    ck_assert_int_eq(said.others, 1);
+    expect_heard(B_INSTANCE, "offer " KEY);
+    expect_holder(B);
+    long long pttl = run_integer("PTTL %s", KEY);
+    ck_assert(pttl > 0 && pttl <= 2000); /* not for longer than it was offered */
+    ck_assert_int_eq(queue_len(), 1);
+
+    said = call(SCRIPT_LOCK, B, 30000, 1);
+    ck_assert_int_eq(said.verdict, 2);
+    ck_assert_int_eq(said.others, 1);
+    ck_assert_int_gt(run_integer("PTTL %s", KEY), 20000);
+    /* X is not there any more. */
+    said = call(SCRIPT_UNLOCK, B, 0, 0);
+    ck_assert_int_eq(said.others, 0);
+    expect_holder(NULL);
+    ck_assert_int_eq(run_integer("EXISTS %s", QUEUE), 0);
+    expect_silence();
+}
+END_TEST
+
+/* The key is free, and somebody else has waited longer. */
+START_TEST(test_nobody_barges)
+{
+    DO("SET %s foreign PX 30000", KEY);
+    ck_assert_int_eq(call(SCRIPT_LOCK, X, 30000, 1).verdict, 0);
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0);
+    DO("DEL %s", KEY);
+    struct said said = call(SCRIPT_LOCK, C, 30000, 1);
+    ck_assert_int_eq(said.verdict, 0);
+    ck_assert(said.number > 0 && said.number <= 2000);
+    expect_heard(B_INSTANCE, "offer " KEY);
+    expect_heard(B_INSTANCE, "recall " KEY);
+    expect_holder(B);
+    ck_assert_int_eq(queue_len(), 1);
+    /* B does not take it: it is C's turn. */
+    DO("DEL %s", KEY);
+    said = call(SCRIPT_LOCK, C, 30000, 1);
+    ck_assert_int_eq(said.verdict, 1);
+    ck_assert_int_eq(said.others, 0);
+    ck_assert_int_eq(run_integer("EXISTS %s", QUEUE), 0);
+    expect_silence();
+}
+END_TEST
+
+/* Who gives up leaves no trace, and takes nobody's lock with it; an offer to it goes to the next. */
+START_TEST(test_who_gives_up)
+{
+    call(SCRIPT_LOCK, C, 30000, 1);
+    call(SCRIPT_LOCK, B, 30000, 1);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, B, 0, 0).verdict, 0);
+    expect_holder(C);
+    ck_assert_int_eq(run_integer("EXISTS %s", QUEUE), 0);
+
+    call(SCRIPT_LOCK, X, 30000, 1);
+    call(SCRIPT_LOCK, B, 30000, 1);
+    DO("DEL %s", KEY);
+    struct said said = call(SCRIPT_UNLOCK, X, 0, 0); /* the key is free: it is offered all the same */
+    ck_assert_int_eq(said.verdict, -1);
+    ck_assert_int_eq(said.others, 1);
+    expect_holder(B);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    expect_heard(B_INSTANCE, "offer " KEY);
+    expect_silence();
+}
+END_TEST
+
+/* Left free for anybody, and offered only by the release that follows. */
+START_TEST(test_left_free)
+{
+    call(SCRIPT_LOCK, C, 30000, 1);
+    call(SCRIPT_LOCK, B, 30000, 1);
+    expect_heard(C_INSTANCE, "recall " KEY);
+    redisReply *reply = run("EVAL %s 3 %s %s %s %s 0", scripts[SCRIPT_UNLOCK].text, KEY, FENCE, QUEUE, C);
+    ck_assert_int_eq(reply->element[0]->integer, 1);
+    ck_assert_int_eq(reply->element[2]->integer, 0);
+    freeReplyObject(reply);
+    expect_holder(NULL);
+    ck_assert_int_eq(queue_len(), 1);
+    struct said said = call(SCRIPT_UNLOCK, C, 0, 0);
+    ck_assert_int_eq(said.verdict, -1);
+    ck_assert_int_eq(said.others, 1);
+    expect_holder(B);
+    expect_heard(B_INSTANCE, "offer " KEY);
+    expect_silence();
+}
+END_TEST
+
+/* A program that knows no queue has the key: nobody is told, and its value is nobody's channel. */
+START_TEST(test_foreign_holder)
+{
+    DO("SET %s %s PX 30000", KEY, "a value of 73 characters, but of another make: " B_INSTANCE "/");
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0);
+    ck_assert_int_eq(queue_len(), 1);
+    expect_silence();
+}
+END_TEST
+
+/* The queue lives as long as the holder's lease and one of those who wait, and no longer. */
+START_TEST(test_queue_expires)
+{
+    call(SCRIPT_LOCK, C, 20000, 1);
+    call(SCRIPT_LOCK, B, 5000, 1);
+    long long pttl = run_integer("PTTL %s", QUEUE);
+    ck_assert(pttl > 20000 && pttl <= 25000);
+    call(SCRIPT_LOCK, X, 40000, 1);
+    pttl = run_integer("PTTL %s", QUEUE);
+    ck_assert(pttl > 50000 && pttl <= 60000);
+    call(SCRIPT_LOCK, B, 100, 1); /* only ever longer */
+    ck_assert_int_gt(run_integer("PTTL %s", QUEUE), 50000);
+}
+END_TEST
+
+/* Without the right to publish, all works as if nobody heard. */
+START_TEST(test_no_right_to_publish)
+{
+    call(SCRIPT_LOCK, C, 30000, 1);
+    DO("ACL SETUSER default resetchannels");
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0);
+    ck_assert_int_eq(queue_len(), 1);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, C, 0, 0).verdict, 1);
+    expect_holder(NULL);
 }
 END_TEST
 
@@ -343,6 +572,18 @@ Suite *test_script_suite(void)
     tcase_add_test(tcase, test_counter_of_another_type);
     tcase_add_test(tcase, test_memory_is_full);
     tcase_add_test(tcase, test_replica);
+    suite_add_tcase(suite, tcase);
+
+    tcase = tcase_create("queue");
+    tcase_add_checked_fixture(tcase, setup_ears, teardown_ears);
+    tcase_set_timeout(tcase, 30);
+    tcase_add_test(tcase, test_passed_on_to_who_waited_longest);
+    tcase_add_test(tcase, test_nobody_barges);
+    tcase_add_test(tcase, test_who_gives_up);
+    tcase_add_test(tcase, test_left_free);
+    tcase_add_test(tcase, test_foreign_holder);
+    tcase_add_test(tcase, test_queue_expires);
+    tcase_add_test(tcase, test_no_right_to_publish);
     suite_add_tcase(suite, tcase);
 
     tcase = tcase_create("table");

@@ -19,19 +19,45 @@
 
 Suite *test_sim_redis_suite(void);
 
-enum { ARGS_MAX = 12, SAID_CAP = 256, CALLS_MAX = 14 };
+enum { ARGS_MAX = 16, SAID_CAP = 256, CALLS_MAX = 18 };
+
+#define QUEUE "rlockd:queue:{1}:k"
+#define KEYS " 3 k rlockd:fence " QUEUE " "
+
+/* What daemons write: their instance comes last. Of these, only B listens. */
+#define A "11111111-1111-4111-8111-111111111111/aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+#define B_INSTANCE "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+#define B "22222222-2222-4222-8222-222222222222/" B_INSTANCE
+#define B2 "33333333-3333-4333-8333-333333333333/" B_INSTANCE
+#define C "44444444-4444-4444-8444-444444444444/cccccccc-cccc-4ccc-8ccc-cccccccccccc"
+#define LOCK(value) "EVAL lock" KEYS value " 10000 64 1 5000"
+#define UNLOCK(value) "EVAL unlock" KEYS value " 5000"
+
+static const char listens_to[] = "rlockd:" B_INSTANCE;
 
 static struct redis_server *server;
-static redisContext *conn;
+static redisContext *conn, *listener;
 static struct redis_model *model;
 static struct script scripts[N_SCRIPTS];
+
+static int64_t model_hears(void *ctx, const struct reply *channel, const struct reply *message)
+{
+    (void)ctx;
+    (void)message;
+    return channel->len == strlen(listens_to) && memcmp(channel->text, listens_to, channel->len) == 0;
+}
 
 static void set_up(void)
 {
     server = redis_server_start(NULL);
     conn = redisConnectUnix(redis_server_socket(server));
     ck_assert_int_eq(conn->err, 0);
+    listener = redisConnectUnix(redis_server_socket(server));
+    redisReply *reply = redisCommand(listener, "SUBSCRIBE %s", listens_to);
+    ck_assert_ptr_nonnull(reply);
+    freeReplyObject(reply);
     model = redis_model_new();
+    redis_model_set_publish(model, model_hears, NULL);
     script_table(scripts);
 }
 
@@ -39,6 +65,7 @@ static void tear_down(void)
 {
     model = redis_model_free(model);
     redisFree(conn);
+    redisFree(listener);
     redis_server_stop(server);
 }
 
@@ -47,7 +74,7 @@ struct call {
     int argc;
     const char *argv[ARGS_MAX];
     size_t argv_len[ARGS_MAX];
-    char words[256];
+    char words[512];
 };
 
 static void call_parse(struct call *call, const char *line)
@@ -180,8 +207,6 @@ static void compare(const char *line)
     ck_assert_msg(strcmp(real, modelled) == 0, "%s: Redis says %s, the model %s", line, real, modelled);
 }
 
-#define KEYS " 2 k rlockd:fence "
-
 static const char *const rows[][CALLS_MAX] = {
     {"GET k", "SET k v", "GET k", "PTTL k", "EXISTS k", "DEL k", "DEL k", "EXISTS k", "PTTL k"},
     {"SET k v NX PX 10000", "SET k w NX PX 10000", "GET k", "PTTL k", "SET k w PX 20000", "PTTL k", "SET k x",
@@ -190,23 +215,43 @@ static const char *const rows[][CALLS_MAX] = {
      "EXISTS k", "PEXPIRE k 10", "PERSIST k"},
     {"SET k v PX 0", "SET k v PX x", "SET k v PY 1", "SET k v PX", "PEXPIRE k x", "GET", "NONSENSE k"},
     {"HSET k f v", "GET k", "EXISTS k", "PTTL k", "DEL k", "HSET k f v", "SET k v", "GET k"},
-    {"EVAL lock" KEYS "mine 10000 64", "GET k", "PTTL k", "EVAL lock" KEYS "mine 30000 64", "PTTL k",
-     "EVAL lock" KEYS "mine 100 64", "PTTL k", "EVAL lock" KEYS "theirs 10000 64", "GET k",
-     "GET rlockd:fence", "PTTL rlockd:fence"},
-    {"SET k theirs", "EVAL lock" KEYS "mine 10000 64", "EXISTS rlockd:fence", "EVAL unlock" KEYS "mine",
-     "EVAL refresh" KEYS "mine 10000 64", "GET k", "PTTL k"},
-    {"EVAL refresh" KEYS "mine 10000 0", "EXISTS k", "EVAL unlock" KEYS "mine", "SET k mine PX 10000",
+    {"EVAL lock" KEYS "mine 10000 64 1 5000", "GET k", "PTTL k", "EVAL lock" KEYS "mine 30000 64 1 5000",
+     "PTTL k", "EVAL lock" KEYS "mine 100 64 1 5000", "PTTL k", "EVAL lock" KEYS "theirs 10000 64 1 5000",
+     "GET k", "GET rlockd:fence", "PTTL rlockd:fence"},
+    {"SET k theirs", "EVAL lock" KEYS "mine 10000 64 1 5000", "EXISTS rlockd:fence",
+     "EVAL unlock" KEYS "mine 500", "EVAL refresh" KEYS "mine 10000 64", "GET k", "PTTL k"},
+    {"EVAL refresh" KEYS "mine 10000 0", "EXISTS k", "EVAL unlock" KEYS "mine 500", "SET k mine PX 10000",
      "EVAL refresh" KEYS "mine 30000 0", "PTTL k", "EVAL refresh" KEYS "mine 20000 5", "PTTL k",
-     "EVAL unlock" KEYS "mine", "EXISTS k"},
-    {"HSET k f v", "EVAL lock" KEYS "mine 10000 64", "EVAL refresh" KEYS "mine 10000 64",
-     "EVAL unlock" KEYS "mine", "EXISTS k"},
-    {"SET rlockd:fence 8000000000000001", "EVAL lock" KEYS "mine 10000 10", "GET rlockd:fence",
+     "EVAL unlock" KEYS "mine 500", "EXISTS k"},
+    {"HSET k f v", "EVAL lock" KEYS "mine 10000 64 1 5000", "EVAL refresh" KEYS "mine 10000 64",
+     "EVAL unlock" KEYS "mine 500", "EXISTS k"},
+    {"SET rlockd:fence 8000000000000001", "EVAL lock" KEYS "mine 10000 10 1 5000", "GET rlockd:fence",
      "EVAL refresh" KEYS "mine 10000 10", "GET rlockd:fence"},
-    {"SET rlockd:fence nonsense", "EVAL lock" KEYS "mine 10000 10", "EXISTS k", "SET k mine PX 10000",
+    {"SET rlockd:fence nonsense", "EVAL lock" KEYS "mine 10000 10 1 5000", "EXISTS k", "SET k mine PX 10000",
      "EVAL refresh" KEYS "mine 30000 10", "PTTL k"},
-    {"HSET rlockd:fence f v", "EVAL lock" KEYS "mine 10000 10", "EXISTS k", "SET k mine PX 10000",
+    {"HSET rlockd:fence f v", "EVAL lock" KEYS "mine 10000 10 1 5000", "EXISTS k", "SET k mine PX 10000",
      "EVAL refresh" KEYS "mine 30000 10", "PTTL k"},
-    {"SET rlockd:fence 9007199254740991", "EVAL lock" KEYS "mine 10000 10", "EXISTS k"},
+    {"SET rlockd:fence 9007199254740991", "EVAL lock" KEYS "mine 10000 10 1 5000", "EXISTS k"},
+    /* Sorted sets. */
+    {"ZADD z NX 2 b", "ZADD z NX 1 b", "ZADD z NX 1 c", "ZADD z NX 1 a", "ZCARD z", "ZRANGE z 0 0", "PTTL z",
+     "PEXPIRE z 5000", "PTTL z", "ZREM z a", "ZRANGE z 0 0", "ZREM z a", "ZREM z c", "ZREM z b", "EXISTS z",
+     "ZREM z b", "ZCARD z", "ZRANGE z 0 0"},
+    {"SET k v", "ZADD k NX 1 a", "ZREM k a", "ZCARD k", "ZRANGE k 0 0", "ZADD z NX 1 a", "GET z", "PERSIST z",
+     "SET z v", "GET z", "DEL z", "ZADD z NX 1 a", "ZCARD z", "DEL z", "ZCARD z", "PUBLISH nobody x",
+     "PUBLISH rlockd:" B_INSTANCE " x"},
+    /* The queue: who waits, who is passed over, who gets it, and that nothing stays. */
+    {LOCK(A), LOCK(B), "ZCARD " QUEUE, "PTTL " QUEUE, LOCK(B), "ZCARD " QUEUE, LOCK(A), UNLOCK(A), "GET k",
+     "PTTL k", "ZCARD " QUEUE, LOCK(B), "PTTL k", UNLOCK(B), "EXISTS k", "EXISTS " QUEUE},
+    {LOCK(B), LOCK(A), LOCK(C), LOCK(B2), "ZCARD " QUEUE, UNLOCK(B), "GET k", "ZCARD " QUEUE, LOCK(A),
+     "ZRANGE " QUEUE " 0 0", LOCK(B2), UNLOCK(B2), "EXISTS k", "EXISTS " QUEUE},
+    {"SET k theirs PX 10000", LOCK(A), LOCK(B), "DEL k", LOCK(C), "GET k", "ZCARD " QUEUE, UNLOCK(B),
+     "EXISTS k", "EXISTS " QUEUE},
+    {"SET k theirs PX 10000", LOCK(B), LOCK(A), "DEL k", LOCK(B), "GET k", "ZCARD " QUEUE,
+     "EVAL refresh" KEYS B " 10000 0", "EVAL unlock" KEYS B " 0", "EXISTS k", "ZCARD " QUEUE, UNLOCK(B),
+     "EXISTS " QUEUE},
+    {"SET k theirs PX 10000", LOCK(A), LOCK(B), UNLOCK(A), "ZCARD " QUEUE, "DEL k", UNLOCK(A), "GET k"},
+    {"SET k theirs PX 10000", "EVAL lock" KEYS B " 10000 64 0 5000", "EXISTS " QUEUE, LOCK(A), "DEL k",
+     "EVAL lock" KEYS B " 10000 64 0 5000", "EXISTS " QUEUE},
     /* How Lua's values become replies, and replies Lua's values. */
     {"EVAL return{1,'two',false,4} 0", "EVAL return{1,nil,3} 0", "EVAL return(3.99) 0", "EVAL return(true) 0",
      "EVAL return(false) 0", "EVAL return'x' 0", "EVAL return{ok='fine'} 0", "EVAL return{err='BAD'} 0"},
@@ -233,8 +278,8 @@ START_TEST(a_replica_refuses)
     static const char *const befores[] = {NULL, "SET k mine PX 10000", "SET k theirs PX 10000",
                                           "SET k theirs"};
     static const char *const calls[] = {
-        "EVAL lock" KEYS "mine 30000 64",
-        "EVAL unlock" KEYS "mine",
+        "EVAL lock" KEYS "mine 30000 64 1 5000",
+        "EVAL unlock" KEYS "mine 500",
         "EVAL refresh" KEYS "mine 30000 0",
         "EVAL refresh" KEYS "mine 30000 5",
         "GET k",
@@ -278,14 +323,14 @@ END_TEST
 START_TEST(scripts_are_loaded_and_flushed)
 {
     struct call call;
-    char line[128];
+    char line[256];
     for (int round = 0; round < 2; round++) {
         const char *load[] = {"SCRIPT", "LOAD", scripts[SCRIPT_LOCK].text};
         const size_t load_len[] = {6, 4, scripts[SCRIPT_LOCK].text_len};
         const struct reply *reply = redis_model_run(model, 3, load, load_len);
-        ck_assert_int_eq(reply->kind, REPLY_TEXT);
+        ck_assert_msg(reply->kind == REPLY_TEXT, "round %d: %s", round, reply->text);
         ck_assert_uint_eq(reply->len, MODEL_DIGEST_LEN);
-        snprintf(line, sizeof(line), "EVALSHA %s" KEYS "mine 10000 64", reply->text);
+        snprintf(line, sizeof(line), "EVALSHA %s" KEYS "mine 10000 64 1 5000", reply->text);
         call_parse(&call, line);
         ck_assert_int_eq(redis_model_run(model, call.argc, call.argv, call.argv_len)->kind, REPLY_LIST);
         redis_model_run(model, 2, (const char *[]){"SCRIPT", "FLUSH"}, (const size_t[]){6, 5});

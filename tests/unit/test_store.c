@@ -18,9 +18,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { VALUE = 6 }; /* its place among a script call's words */
+
 START_TEST(test_what_is_sent)
 {
-    store_stage.reply = "*2\r\n:1\r\n:1000\r\n";
+    store_stage.reply = "*3\r\n:1\r\n:1000\r\n:0\r\n";
     int64_t before_ms = clock_now_ms();
     store_stage_order(FX_ACQUIRE, 1, 11);
     store_stage_order(FX_ACQUIRE, 2, 12);
@@ -30,23 +32,28 @@ START_TEST(test_what_is_sent)
     STORE_STAGE_UNTIL(store_stage.n_seen == 5);
 
     const struct store_stage_command *first = &store_stage.commands[0];
-    ck_assert_int_eq(first->argc, 8);
+    ck_assert_int_eq(first->argc, 11);
     ck_assert_str_eq(first->argv[0], "EVALSHA");
     ck_assert_str_eq(first->argv[1], STORE_STAGE_DIGEST);
-    ck_assert_str_eq(first->argv[2], "2");
+    ck_assert_str_eq(first->argv[2], "3");
     ck_assert_str_eq(first->argv[3], "pre:key");
     ck_assert_str_eq(first->argv[4], "rlockd:fence");
-    ck_assert_uint_eq(strlen(first->argv[5]), 73);
-    ck_assert_str_eq(first->argv[5] + 36, "/" STORE_STAGE_INSTANCE);
-    ck_assert_int_eq(first->argv[5][14], '4');
-    ck_assert_str_eq(first->argv[6], "30000");
-    ck_assert_str_eq(first->argv[7], "64");
+    ck_assert_str_eq(first->argv[5], "rlockd:queue:{2395}:pre:key");
+    ck_assert_uint_eq(strlen(first->argv[VALUE]), 73);
+    ck_assert_str_eq(first->argv[VALUE] + 36, "/" STORE_STAGE_INSTANCE);
+    ck_assert_int_eq(first->argv[VALUE][14], '4');
+    ck_assert_str_eq(first->argv[7], "30000");
+    ck_assert_str_eq(first->argv[8], "64");
+    ck_assert_str_eq(first->argv[9], "1");
+    ck_assert_str_eq(first->argv[10], "900");
     /* One value for each lease, and always the same for it. */
-    ck_assert_str_ne(store_stage.commands[1].argv[5], first->argv[5]);
+    ck_assert_str_ne(store_stage.commands[1].argv[VALUE], first->argv[VALUE]);
     for (int i = 2; i < 5; i++) {
-        ck_assert_str_eq(store_stage.commands[i].argv[5], first->argv[5]);
+        ck_assert_str_eq(store_stage.commands[i].argv[VALUE], first->argv[VALUE]);
     }
-    ck_assert_int_eq(store_stage.commands[4].argc, 6);
+    ck_assert_int_eq(store_stage.commands[3].argc, 9);
+    ck_assert_int_eq(store_stage.commands[4].argc, 8);
+    ck_assert_str_eq(store_stage.commands[4].argv[7], "900");
 
     for (int i = 0; i < 5; i++) {
         ck_assert_uint_eq(store_stage_outcome(i)->op_id, 11 + i);
@@ -74,7 +81,7 @@ static void until_seen(int n_seen)
 START_TEST(test_forget)
 {
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
-    store_stage.second_reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage.second_reply = "*3\r\n:1\r\n:5\r\n:0\r\n";
     store_stage_order(FX_ACQUIRE, 1, 11);
     until_seen(1);
     store_stage_order(FX_RELEASE, 1, 12);
@@ -84,8 +91,8 @@ START_TEST(test_forget)
     until_seen(3);
     ck_assert_int_eq(store_stage.n_commands, 6); /* each a second time, the release as well */
     ck_assert_str_eq(store_stage.commands[4].argv[0], "EVAL");
-    ck_assert_str_eq(store_stage.commands[4].argv[5], store_stage.commands[0].argv[5]);
-    ck_assert_str_ne(store_stage.commands[5].argv[5], store_stage.commands[0].argv[5]);
+    ck_assert_str_eq(store_stage.commands[4].argv[VALUE], store_stage.commands[0].argv[VALUE]);
+    ck_assert_str_ne(store_stage.commands[5].argv[VALUE], store_stage.commands[0].argv[VALUE]);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(store_stage_outcome(i)->answer, ANSWER_OURS);
     }
@@ -101,11 +108,11 @@ START_TEST(test_no_second_sending_behind_a_release)
     enum effect_kind kind = _i < 2 ? FX_ACQUIRE : FX_RENEW;
     bool is_forgotten = _i % 2 == 1;
 
-    store_stage.reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage.reply = "*3\r\n:1\r\n:5\r\n:0\r\n";
     store_stage_order(FX_ACQUIRE, 1, 11);
     until_seen(1);
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
-    store_stage.second_reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage.second_reply = "*3\r\n:1\r\n:5\r\n:0\r\n";
     store_stage_order(kind, 1, 12);
     store_stage_order(FX_RELEASE, 1, 13);
     if (is_forgotten) {
@@ -114,7 +121,7 @@ START_TEST(test_no_second_sending_behind_a_release)
     until_seen(3);
     ck_assert_int_eq(store_stage.n_commands, 4);
     ck_assert_str_eq(store_stage.commands[3].argv[0], "EVAL");
-    ck_assert_int_eq(store_stage.commands[3].argc, 6); /* the release */
+    ck_assert_int_eq(store_stage.commands[3].argc, 8); /* the release */
     ck_assert_uint_eq(store_stage_outcome(1)->op_id, 12);
     ck_assert_int_eq(store_stage_outcome(1)->answer, ANSWER_TRANSIENT);
     ck_assert_str_eq(store_stage.seen[1].text,
@@ -133,13 +140,13 @@ START_TEST(test_missing_fences_are_logged)
     log_setup(LOG_LEVEL_WARNING, false);
     ck_assert_int_eq(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
     ck_assert_int_ge(dup2(fds[1], STDERR_FILENO), 0);
-    store_stage.reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage.reply = "*3\r\n:1\r\n:5\r\n:0\r\n";
     store_stage_order(FX_ACQUIRE, 1, 11);
     store_stage_order(FX_RENEW, 1, 12);
     store_stage_order(FX_RELEASE, 1, 13);
     STORE_STAGE_UNTIL(store_stage.n_seen == 3);
     ck_assert_int_lt(read(fds[0], text, sizeof(text)), 0);
-    store_stage.reply = "*2\r\n:1\r\n:0\r\n";
+    store_stage.reply = "*3\r\n:1\r\n:0\r\n:0\r\n";
     store_stage_order(FX_RELEASE, 1, 14);
     STORE_STAGE_UNTIL(store_stage.n_seen == 4);
     ck_assert_int_lt(read(fds[0], text, sizeof(text)), 0);
@@ -185,12 +192,13 @@ static const struct row {
     int64_t remaining_ms, fence_first; /* of the lock */
     const char *text;                  /* of all */
 } rows[] = {
-    {"*2\r\n:1\r\n:1234\r\n", ANSWER_OURS, ANSWER_OURS, ANSWER_OURS, -1, 1234, ""},
-    {"*2\r\n:1\r\n:9007199254740991\r\n", ANSWER_OURS, ANSWER_OURS, ANSWER_OURS, -1, 9007199254740991, ""},
-    {"*2\r\n:0\r\n:5000\r\n", ANSWER_TAKEN, ANSWER_TAKEN, ANSWER_TAKEN, 5000, 0, ""},
-    {"*2\r\n:0\r\n:-1\r\n", ANSWER_TAKEN, ANSWER_TAKEN, ANSWER_TAKEN, -1, 0, ""},
-    {"*2\r\n:1\r\n:0\r\n", 0, ANSWER_OURS, ANSWER_OURS, -1, 0, ""},
-    {"*2\r\n:-1\r\n:0\r\n", 0, ANSWER_GONE, ANSWER_GONE, -1, 0, ""},
+    {"*3\r\n:1\r\n:1234\r\n:0\r\n", ANSWER_OURS, ANSWER_OURS, ANSWER_OURS, -1, 1234, ""},
+    {"*3\r\n:1\r\n:9007199254740991\r\n:0\r\n", ANSWER_OURS, ANSWER_OURS, ANSWER_OURS, -1, 9007199254740991,
+     ""},
+    {"*3\r\n:0\r\n:5000\r\n:0\r\n", ANSWER_TAKEN, ANSWER_TAKEN, ANSWER_TAKEN, 5000, 0, ""},
+    {"*3\r\n:0\r\n:-1\r\n:0\r\n", ANSWER_TAKEN, ANSWER_TAKEN, ANSWER_TAKEN, -1, 0, ""},
+    {"*3\r\n:1\r\n:0\r\n:0\r\n", 0, ANSWER_OURS, ANSWER_OURS, -1, 0, ""},
+    {"*3\r\n:-1\r\n:0\r\n:0\r\n", 0, ANSWER_GONE, ANSWER_GONE, -1, 0, ""},
     {"-LOADING Redis is loading the dataset in memory\r\n", ANSWER_TRANSIENT, ANSWER_TRANSIENT,
      ANSWER_TRANSIENT, -1, 0, "LOADING Redis is loading the dataset in memory"},
     {"-READONLY You can't write against a read only replica. script: f, on @user_script:1.\r\n",
@@ -257,12 +265,78 @@ START_TEST(test_replies)
 {
     const struct row *row = &rows[_i];
 
-    store_stage.reply = "*2\r\n:1\r\n:1\r\n";
+    store_stage.reply = "*3\r\n:1\r\n:1\r\n:0\r\n";
     store_stage_order(FX_ACQUIRE, 1, 20);
     STORE_STAGE_UNTIL(store_stage.n_seen == 1);
     check_outcome(row, FX_ACQUIRE, row->lock);
     check_outcome(row, FX_RENEW, row->refresh);
     check_outcome(row, FX_RELEASE, row->unlock);
+}
+END_TEST
+
+/* What a reply says about other hosts. */
+static const struct others_row {
+    enum effect_kind kind;
+    const char *reply;
+    bool is_found, others_wait;
+} others_rows[] = {
+    {FX_ACQUIRE, "*3\r\n:1\r\n:5\r\n:0\r\n", false, false},
+    {FX_ACQUIRE, "*3\r\n:1\r\n:5\r\n:2\r\n", false, true},
+    {FX_ACQUIRE, "*3\r\n:2\r\n:5\r\n:0\r\n", true, false},
+    {FX_ACQUIRE, "*3\r\n:2\r\n:5\r\n:1\r\n", true, true},
+    {FX_RENEW, "*3\r\n:1\r\n:0\r\n:3\r\n", false, true},
+    {FX_RENEW, "*3\r\n:1\r\n:0\r\n:0\r\n", false, false},
+    {FX_RELEASE, "*3\r\n:1\r\n:0\r\n:1\r\n", false, true},
+    {FX_RELEASE, "*3\r\n:1\r\n:0\r\n:0\r\n", false, false},
+};
+
+START_TEST(test_other_hosts)
+{
+    const struct others_row *row = &others_rows[_i];
+
+    store_stage.reply = "*3\r\n:1\r\n:1\r\n:0\r\n";
+    store_stage_order(FX_ACQUIRE, 1, 20);
+    STORE_STAGE_UNTIL(store_stage.n_seen == 1);
+    store_stage.reply = row->reply;
+    store_stage_order(row->kind, 1, 21);
+    STORE_STAGE_UNTIL(store_stage.n_seen == 2);
+    ck_assert_int_eq(store_stage_outcome(1)->answer, ANSWER_OURS);
+    ck_assert_int_eq(store_stage_outcome(1)->is_found, row->is_found);
+    ck_assert_int_eq(store_stage_outcome(1)->others_wait, row->others_wait);
+}
+END_TEST
+
+/* What other hosts may say, and what is no word of theirs. */
+static const struct message_row {
+    const char *text;
+    enum event_kind kind; /* 0: it is ignored */
+    const char *key;
+} message_rows[] = {
+    {"offer pre:key", EV_OFFERED, "key"},
+    {"recall pre:key", EV_RECALLED, "key"},
+    {"recall pre:a key, with blanks", EV_RECALLED, "a key, with blanks"},
+    {"offer pre:offer pre:key", EV_OFFERED, "offer pre:key"},
+    {"offer pre:", 0, NULL},
+    {"offer key", 0, NULL},
+    {"offer ", 0, NULL},
+    {"offerpre:key", 0, NULL},
+    {"OFFER pre:key", 0, NULL},
+    {"hello pre:key", 0, NULL},
+    {"", 0, NULL},
+};
+
+START_TEST(test_messages)
+{
+    const struct message_row *row = &message_rows[_i];
+
+    store_on_message(store_stage.store, row->text, strlen(row->text));
+    ck_assert_int_eq(store_stage.n_seen, row->kind != 0);
+    if (row->kind != 0) {
+        ck_assert_int_eq(store_stage.seen[0].event.kind, row->kind);
+        ck_assert_str_eq(store_stage.seen[0].key, row->key);
+    }
+    store_on_hearing(store_stage.store);
+    ck_assert_int_eq(store_stage.seen[row->kind != 0].event.kind, EV_HEARING);
 }
 END_TEST
 
@@ -276,13 +350,15 @@ static const struct misfit_row {
     {FX_ACQUIRE, "$-1\r\n"},
     {FX_ACQUIRE, "*0\r\n"},
     {FX_ACQUIRE, "*1\r\n:1\r\n"},
-    {FX_ACQUIRE, "*3\r\n:1\r\n:1\r\n:1\r\n"},
-    {FX_ACQUIRE, "*2\r\n:1\r\n$1\r\n1\r\n"},
-    {FX_ACQUIRE, "*2\r\n:1\r\n:0\r\n"},
-    {FX_ACQUIRE, "*2\r\n:1\r\n:9007199254740992\r\n"},
-    {FX_ACQUIRE, "*2\r\n:-1\r\n:0\r\n"},
-    {FX_ACQUIRE, "*2\r\n:0\r\n:-2\r\n"},
-    {FX_ACQUIRE, "*2\r\n:2\r\n:1\r\n"},
+    {FX_ACQUIRE, "*2\r\n:1\r\n:1\r\n"},
+    {FX_ACQUIRE, "*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n"},
+    {FX_ACQUIRE, "*3\r\n:1\r\n:1\r\n:-1\r\n"},
+    {FX_ACQUIRE, "*3\r\n:1\r\n$1\r\n1\r\n:0\r\n"},
+    {FX_ACQUIRE, "*3\r\n:1\r\n:0\r\n:0\r\n"},
+    {FX_ACQUIRE, "*3\r\n:1\r\n:9007199254740992\r\n:0\r\n"},
+    {FX_ACQUIRE, "*3\r\n:-1\r\n:0\r\n:0\r\n"},
+    {FX_ACQUIRE, "*3\r\n:0\r\n:-2\r\n:0\r\n"},
+    {FX_ACQUIRE, "*3\r\n:3\r\n:1\r\n:0\r\n"},
     {FX_QUERY, "+OK\r\n"},
     {FX_QUERY, ":-3\r\n"},
     {FX_FORCE, ":2\r\n"},
@@ -311,7 +387,7 @@ END_TEST
 START_TEST(test_script_is_missing)
 {
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
-    store_stage.second_reply = _i == 0 ? "*2\r\n:1\r\n:5\r\n" : NULL;
+    store_stage.second_reply = _i == 0 ? "*3\r\n:1\r\n:5\r\n:0\r\n" : NULL;
     store_stage_order(FX_ACQUIRE, 1, 11);
     until_seen(1);
     ck_assert_int_eq(store_stage.n_commands, 2);
@@ -330,7 +406,7 @@ END_TEST
 START_TEST(test_second_sending_has_its_own_instant)
 {
     store_stage.reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
-    store_stage.second_reply = "*2\r\n:1\r\n:5\r\n";
+    store_stage.second_reply = "*3\r\n:1\r\n:5\r\n:0\r\n";
     store_stage_order(FX_ACQUIRE, 1, 11);
     int64_t sent_at_ms = clock_now_ms();
     while (clock_now_ms() <= sent_at_ms + 2) {
@@ -531,6 +607,8 @@ Suite *test_store_suite(void)
     tcase_add_test(tcase, test_missing_fences_are_logged);
     tcase_add_test(tcase, test_burst_is_given_back);
     tcase_add_loop_test(tcase, test_replies, 0, sizeof(rows) / sizeof(rows[0]));
+    tcase_add_loop_test(tcase, test_other_hosts, 0, sizeof(others_rows) / sizeof(others_rows[0]));
+    tcase_add_loop_test(tcase, test_messages, 0, sizeof(message_rows) / sizeof(message_rows[0]));
     tcase_add_loop_test(tcase, test_misfits, 0, sizeof(misfit_rows) / sizeof(misfit_rows[0]));
     tcase_add_loop_test(tcase, test_script_is_missing, 0, 2);
     tcase_add_test(tcase, test_second_sending_has_its_own_instant);

@@ -109,9 +109,11 @@ START_TEST(attempts_are_used_up)
     story_answer_taken(story, 1, 5000);
     story_until(story, 100);
     story_answer_taken(story, 2, 4900);
+    story_answer(story, 3, ANSWER_TAKEN);
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[ 100] lock a #2 ttl 1000 value 1\n"
                         "[ 100] 1:1 refused a held remaining 4900\n"
+                        "[ 100] release a #3 value 1\n" /* it queues no more */
                         "[ 100] forget value 1\n");
     story_expect_nothing_left(story);
 }
@@ -126,11 +128,13 @@ START_TEST(the_wait_is_over)
     story_until(story, 205);
     story_answer(story, 3, ANSWER_TRANSIENT);
     story_until(story, 300);
+    story_answer(story, 4, ANSWER_TAKEN);
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[ 100] lock a #2 ttl 1000 value 1\n"
                         "[ 200] lock a #3 ttl 1000 value 1\n"
                         "[ 250] 1:1 refused a timeout (it says no)\n"
-                        "[ 250] forget value 1\n");
+                        "[ 250] release a #4 value 1\n"
+                        "[ 300] forget value 1\n");
     story_expect_nothing_left(story);
 }
 END_TEST
@@ -236,10 +240,10 @@ START_TEST(a_try_is_one_attempt)
     story_claim(story, 1, 2, "a", CLAIM(.wait_ms = 0));
     story_until(story, 500);
     story_answer(story, 3, ANSWER_GONE);
-    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1 no queue\n"
                         "[   0] 1:1 refused a held remaining 70\n"
                         "[   0] forget value 1\n"
-                        "[   0] lock a #2 ttl 1000 value 2\n"
+                        "[   0] lock a #2 ttl 1000 value 2 no queue\n"
                         "[ 500] 1:2 refused a unavailable (no answer in time)\n"
                         "[ 500] release a #3 value 2\n"
                         "[ 500] forget value 2\n");

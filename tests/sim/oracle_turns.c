@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * What hosts owe each other, in a world where they hear each other and nothing else is wrong: turns, and that
+ * nobody waits for a key that nobody has.
+ */
+
+#include "tests/sim/oracle_state.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* A release that was refused for the moment is repeated after a second at the latest. */
+enum { IDLE_EVERY_US = 20000, IDLE_GRACE_MS = 150, REPEAT_MS = 1000 };
+
+/* Since when nothing is wrong; INT64_MAX: something always is. */
+static int64_t oracle_fair_since_us(const struct oracle *oracle)
+{
+    const struct world *world = oracle->world;
+    if (!world->plan.may_kill || world->plan.has_stranger || world->plan.trouble != TROUBLE_NONE) {
+        return INT64_MAX;
+    }
+    int64_t since_us = world->disturbed_until_us + REPEAT_MS * 1000;
+    return since_us > oracle->unheard_until_us ? since_us : oracle->unheard_until_us;
+}
+
+/*
+ * A claim waits for those that were made before it, give or take one host's batch. Between its asking and its
+ * being granted, each other host has two turns at the most: one that was under way or next when it was made,
+ * and one more if its own host's turn was under way and not for it. In a turn, as many claims are served as
+ * the host has slots.
+ */
+void oracle_judge_turns(struct oracle *oracle, const struct ask *granted)
+{
+    const struct plan *plan = &oracle->world->plan;
+    uint64_t n_max = 2 * (uint64_t)((plan->n_hosts - 1) * plan->n_clients * CLIENT_SLOTS);
+    int64_t fair_since_us = oracle_fair_since_us(oracle);
+    for (size_t i = 0; i < oracle->n_asks; i++) {
+        struct ask *ask = &oracle->asks[i];
+        if (ask->kind != EV_CLAIM || ask->key != granted->key || ask->host == granted->host ||
+            ask->wait_ms == 0 || ask->seq > granted->seq || ask->asked_at_us <= fair_since_us ||
+            oracle_has_paused(oracle, ask->host, ask->asked_at_ms)) {
+            continue;
+        }
+        if (++ask->n_overtakers > n_max) {
+            world_judge(oracle->world,
+                        "turns: #%" PRIu64 " waits for %s while %" PRIu64 " later ones are served",
+                        ask->request_id, client_key_name(ask->key), ask->n_overtakers);
+        }
+    }
+}
+
+/* Somebody has the key, or may have it, or a daemon that has died left it to run out. */
+static bool oracle_is_taken(struct oracle *oracle, int key)
+{
+    const struct world *world = oracle->world;
+    for (size_t i = 0; i < oracle->n_tenures; i++) {
+        if (oracle->tenures[i].key == key) {
+            return true;
+        }
+    }
+    bool is_ours = false;
+    for (int i = 0; i < world->plan.n_hosts; i++) {
+        if (oracle->kept_until_us[i][key] > world->now_us + ORPHAN_US) {
+            return true;
+        }
+        is_ours |=
+            world->hosts[i].instance != 0 && oracle_has_in_redis(oracle, &world->hosts[i], key) != NULL;
+    }
+    const char *name = client_key_name(key);
+    return redis_model_find(world->server->model, name, strlen(name)) != NULL && !is_ours;
+}
+
+static void oracle_on_idle(void *ctx)
+{
+    struct oracle *oracle = ctx;
+    struct world *world = oracle->world;
+    int64_t fair_since_us = oracle_fair_since_us(oracle);
+    int64_t patience_us = (world->plan.retry_ms_max + IDLE_GRACE_MS) * 1000;
+    for (int key = 0; key < world->plan.n_keys; key++) {
+        if (oracle_is_taken(oracle, key)) {
+            oracle->taken_at_us[key] = world->now_us;
+        }
+    }
+    for (size_t i = 0; i < oracle->n_asks && fair_since_us != INT64_MAX; i++) {
+        const struct ask *ask = &oracle->asks[i];
+        int64_t since_us = ask->asked_at_us;
+        since_us = since_us > fair_since_us ? since_us : fair_since_us;
+        since_us = since_us > oracle->taken_at_us[ask->key] ? since_us : oracle->taken_at_us[ask->key];
+        if (ask->kind == EV_CLAIM && world->now_us - since_us > patience_us &&
+            !oracle_has_paused(oracle, ask->host, host_now_ms(ask->host) - patience_us / 1000)) {
+            world_judge(world, "turns: #%" PRIu64 " waits for %s, which nobody has", ask->request_id,
+                        client_key_name(ask->key));
+        }
+    }
+    world_at(world, &oracle->idle_task, world->now_us + IDLE_EVERY_US);
+}
+
+void oracle_turns_begin(struct oracle *oracle)
+{
+    oracle->unheard_until_us = 0;
+    memset(oracle->taken_at_us, 0, sizeof(oracle->taken_at_us));
+    oracle->idle_task = (struct task){.run = oracle_on_idle, .ctx = oracle};
+    world_at(oracle->world, &oracle->idle_task, IDLE_EVERY_US);
+}
+
+void oracle_unheard(struct oracle *oracle, int64_t until_us)
+{
+    if (oracle->unheard_until_us < until_us) {
+        oracle->unheard_until_us = until_us;
+    }
+}

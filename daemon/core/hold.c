@@ -15,10 +15,13 @@
 #include "daemon/core/hold.h"
 
 #include "daemon/core/emit.h"
+#include "daemon/core/leave.h"
 #include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
+
+static const char hold_no_answer[] = "no answer in time";
 
 static bool hold_is_active(const struct key *key)
 {
@@ -76,7 +79,7 @@ static void hold_settle_refreshes(struct broker *broker, struct key *key)
         hold_refuse_refreshes(broker, key, REFUSED_UNAVAILABLE, 0, broker->link_error);
     }
     while (key->refreshes != NULL && broker->now_ms >= key->refreshes->due_ms) {
-        hold_refuse_refresh(broker, key, key->refreshes, REFUSED_UNAVAILABLE, 0, "no answer in time");
+        hold_refuse_refresh(broker, key, key->refreshes, REFUSED_UNAVAILABLE, 0, hold_no_answer);
     }
 }
 
@@ -188,12 +191,25 @@ static void hold_settle_departure(struct broker *broker, struct key *key)
     if (broker->link == LINK_DOWN) {
         key_refuse_departure(broker, key, broker->link_error);
     } else if (broker->now_ms >= key->departure.answer_by_ms) {
-        key_refuse_departure(broker, key, "no answer in time");
+        key_refuse_departure(broker, key, hold_no_answer);
     }
+}
+
+/* The lease is over, but nobody believed in it at the end. A renewal may be on its way, and keep the key in
+ * Redis for another ttl: so it is given back, which a lease that somebody may believe in never is. */
+static void hold_let_go(struct broker *broker, struct key *key)
+{
+    key_refuse_departure(broker, key, hold_no_answer);
+    key->attempt_at_ms = broker->now_ms;
+    leave_begin(broker, key, NULL);
 }
 
 void hold_settle(struct broker *broker, struct key *key)
 {
+    if (broker->now_ms >= key->lease->times.lost_at_ms && key->grant == NULL) {
+        hold_let_go(broker, key);
+        return;
+    }
     if (broker->now_ms >= key->lease->times.lost_at_ms) {
         bool by_ttl = hold_is_active(key) && !key->grant->auto_refresh;
         key_lose(broker, key, by_ttl ? ENDING_TTL : ENDING_EXPIRED);

@@ -11,27 +11,31 @@
 
 enum { LINGER_LEASES_MAX = 10000 };
 
-static uint64_t *linger_mark(struct broker *broker, const struct key *key, uint64_t *ret_hash)
+static uint64_t linger_hash(const struct key *key)
 {
-    *ret_hash = XXH3_64bits_withSeed(key->name, key->name_len, table_seed) | 1; /* 0: an empty place */
-    return &broker->recalled[*ret_hash / 2 % RECALLED_CAP];
+    return XXH3_64bits_withSeed(key->name, key->name_len, table_seed) | 1; /* 0: an empty place */
+}
+
+static uint64_t *linger_place(struct broker *broker, uint64_t hash)
+{
+    return &broker->recalled[hash / 2 % RECALLED_CAP];
 }
 
 void linger_note_recall(struct broker *broker, const struct key *key)
 {
-    uint64_t hash;
     if (broker->settings.linger_ms > 0) {
-        *linger_mark(broker, key, &hash) = hash;
+        uint64_t hash = linger_hash(key);
+        *linger_place(broker, hash) = hash;
     }
 }
 
-/* Whether the key was recalled since it was last asked about. */
+/* Whether the key was recalled since this was last asked. */
 static bool linger_was_recalled(struct broker *broker, const struct key *key)
 {
-    uint64_t hash, *mark = linger_mark(broker, key, &hash);
-    bool was_recalled = *mark == hash;
+    uint64_t hash = linger_hash(key), *place = linger_place(broker, hash);
+    bool was_recalled = *place == hash;
     if (was_recalled) {
-        *mark = 0;
+        *place = 0;
     }
     return was_recalled;
 }

@@ -5,12 +5,14 @@
  * How fast one key goes round among processes: through the daemon, or, for comparison, as programs do
  * without it: SET NX PX in Redis, a compare-and-delete script to unlock, a retry every 10 ms.
  *
- *     contend awaited|notified|direct SOCKET CLIENTS SECONDS
+ *     contend awaited|paired|notified|direct SOCKET[,SOCKET...] CLIENTS SECONDS
  *
  * Each client is a process with blocking I/O that locks and unlocks as fast as it can, with nothing in
- * between. "awaited" reads the answer to unlock; "notified" sends unlock as a notification, in one
- * write with the next lock. Prints four numbers: grants per second, grants per second to
- * another client than the one before, the longest wait in ms, and how often two were inside at once.
+ * between. "awaited" reads the answer to unlock before it goes on; "paired" sends unlock and the next lock in
+ * one write; "notified" does so too, but with unlock as a notification, which has no answer. With several
+ * sockets, which are several hosts' daemons, the clients are dealt out to them in turn. Prints six numbers:
+ * grants per second, grants per second to another client than the one before, the longest wait in ms, how
+ * often two were inside at once, the mean wait in ms, and the first socket's share of the grants in percent.
  *
  * The bench measures the daemon, so its clients are as cheap as clients can be: no JSON library.
  */
@@ -33,14 +35,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONTEND_CLIENTS_MAX = 256, CONTEND_RETRY_MS = 10, CONTEND_START_MS_MAX = 10000 };
+enum {
+    CONTEND_CLIENTS_MAX = 256,
+    CONTEND_SOCKETS_MAX = 8,
+    CONTEND_RETRY_MS = 10,
+    CONTEND_START_MS_MAX = 10000
+};
 
 #define CONTEND_KEY "bench"
 #define CONTEND_DIRECT_KEY "bench-direct" /* the last holder of a run is killed, and leaves it behind */
 #define CONTEND_UNLOCK \
     "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
 
-enum manner { MANNER_AWAITED = 1, MANNER_NOTIFIED, MANNER_DIRECT };
+enum manner { MANNER_AWAITED = 1, MANNER_PAIRED, MANNER_NOTIFIED, MANNER_DIRECT };
 
 /* Shared by all processes. What only the holder writes needs no atomics but to be seen. */
 struct board {
@@ -50,6 +57,14 @@ struct board {
     _Atomic int last_holder;
     _Atomic int64_t waiting_since_us[CONTEND_CLIENTS_MAX]; /* 0: does not wait */
     _Atomic int64_t longest_us[CONTEND_CLIENTS_MAX];
+    _Atomic int64_t waited_us[CONTEND_CLIENTS_MAX]; /* in all */
+    _Atomic int64_t n_waits[CONTEND_CLIENTS_MAX];
+};
+
+/* Where the daemons, or Redis, are to be found. */
+struct places {
+    char *paths[CONTEND_SOCKETS_MAX];
+    int n;
 };
 
 struct contender {
@@ -133,6 +148,9 @@ static void contender_lock_here(struct contender *contender, bool is_first)
 {
     if (contender->manner == MANNER_NOTIFIED && !is_first) {
         contender_send(contender, CONTEND_REQUEST("", "unlock", "") CONTEND_LOCK);
+    } else if (contender->manner == MANNER_PAIRED && !is_first) {
+        contender_send(contender, CONTEND_REQUEST("\"id\":2,", "unlock", "") CONTEND_LOCK);
+        contender_answer(contender);
     } else {
         contender_send(contender, CONTEND_LOCK);
     }
@@ -245,6 +263,8 @@ static _Noreturn void contender_run(struct contender *contender, const char *pat
             atomic_store(longest_us, waited_us);
         }
         atomic_store(since_us, 0);
+        atomic_fetch_add(&contender->board->waited_us[contender->self], waited_us);
+        atomic_fetch_add(&contender->board->n_waits[contender->self], 1);
         if (contender->manner == MANNER_DIRECT) {
             contender_unlock_direct(contender);
         } else {
@@ -299,7 +319,43 @@ static bool contend_await_server(const char *path)
     return false;
 }
 
-static int contend(enum manner manner, const char *path, int n_clients, int seconds)
+static void contend_find(struct places *places, char *list)
+{
+    for (char *path = strtok(list, ","); path != NULL && places->n < CONTEND_SOCKETS_MAX;
+         path = strtok(NULL, ",")) {
+        if (!contend_await_server(path)) {
+            contend_fail(path);
+        }
+        places->paths[places->n++] = path;
+    }
+}
+
+static double contend_mean_ms(struct board *board, int n_clients)
+{
+    int64_t waited_us = 0, n_waits = 0;
+
+    for (int i = 0; i < n_clients; i++) {
+        waited_us += atomic_load(&board->waited_us[i]);
+        n_waits += atomic_load(&board->n_waits[i]);
+    }
+    return n_waits > 0 ? (double)waited_us / (double)n_waits / 1e3 : 0;
+}
+
+/* Of the grants, how many percent went to clients of the first place. */
+static double contend_share(struct board *board, int n_clients, int n_places)
+{
+    int64_t n_first = 0, n_all = 0;
+
+    for (int i = 0; i < n_clients; i++) {
+        int64_t n = atomic_load(&board->n_waits[i]);
+
+        n_all += n;
+        n_first += i % n_places == 0 ? n : 0;
+    }
+    return n_all > 0 ? (double)n_first * 100 / (double)n_all : 0;
+}
+
+static int contend(enum manner manner, const struct places *places, int n_clients, int seconds)
 {
     struct board *board =
         mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -319,7 +375,7 @@ static int contend(enum manner manner, const char *path, int n_clients, int seco
 
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             close(go_fds[1]);
-            contender_run(&contender, path, go_fds[0]);
+            contender_run(&contender, places->paths[i % places->n], go_fds[0]);
         }
     }
     for (int i = 0; atomic_load(&board->n_ready) < n_clients; i++) {
@@ -335,28 +391,32 @@ static int contend(enum manner manner, const char *path, int n_clients, int seco
     grants = atomic_load(&board->grants);
     handovers = atomic_load(&board->handovers);
     all_ran = contend_stop(pids, n_clients);
-    printf("%.0f %.0f %.2f %lld\n", (double)grants * 1e6 / (double)(end_us - start_us),
+    printf("%.0f %.0f %.2f %lld %.3f %.1f\n", (double)grants * 1e6 / (double)(end_us - start_us),
            (double)handovers * 1e6 / (double)(end_us - start_us),
            (double)contend_longest_us(board, n_clients, end_us) / 1e3,
-           (long long)atomic_load(&board->overlaps));
+           (long long)atomic_load(&board->overlaps), contend_mean_ms(board, n_clients),
+           contend_share(board, n_clients, places->n));
     return all_ran && grants > 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
     static const char *const names[] = {
-        [MANNER_AWAITED] = "awaited", [MANNER_NOTIFIED] = "notified", [MANNER_DIRECT] = "direct"};
+        [MANNER_AWAITED] = "awaited",
+        [MANNER_PAIRED] = "paired",
+        [MANNER_NOTIFIED] = "notified",
+        [MANNER_DIRECT] = "direct",
+    };
+    struct places places = {0};
     int n_clients = argc == 5 ? atoi(argv[3]) : 0, seconds = argc == 5 ? atoi(argv[4]) : 0;
 
     for (int manner = MANNER_AWAITED;
          n_clients > 0 && n_clients <= CONTEND_CLIENTS_MAX && manner <= MANNER_DIRECT; manner++) {
         if (strcmp(argv[1], names[manner]) == 0) {
-            if (!contend_await_server(argv[2])) {
-                contend_fail(argv[2]);
-            }
-            return contend((enum manner)manner, argv[2], n_clients, seconds);
+            contend_find(&places, argv[2]);
+            return contend((enum manner)manner, &places, n_clients, seconds);
         }
     }
-    fprintf(stderr, "usage: contend awaited|notified|direct SOCKET CLIENTS SECONDS\n");
+    fprintf(stderr, "usage: contend awaited|paired|notified|direct SOCKET[,SOCKET...] CLIENTS SECONDS\n");
     return 64;
 }

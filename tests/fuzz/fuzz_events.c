@@ -21,6 +21,7 @@ enum { N_PEERS = 5, N_KEYS = 3, N_OPS = 64, N_REQUESTS = 8192 };
 
 struct world {
     struct stats stats;
+    struct broker_settings settings;
     struct broker *broker;
     int64_t now_ms;
     uint64_t peer_ids[N_PEERS], last_peer_id;
@@ -180,6 +181,10 @@ static void world_answer(struct world *world, uint8_t which, uint8_t how)
         .remaining_ms = how & 64 ? 30 : -1,
         .text = "no",
     };
+    if (outcome.answer == ANSWER_OURS) {
+        outcome.is_found = op->kind == FX_ACQUIRE && (how & 32) != 0;
+        outcome.others_wait = (how & 128) != 0;
+    }
     if (outcome.answer == ANSWER_GONE && op->kind == FX_ACQUIRE) {
         outcome.answer = ANSWER_TAKEN;
     }
@@ -190,6 +195,23 @@ static void world_answer(struct world *world, uint8_t which, uint8_t how)
     }
     op->command.op_id = 0;
     world_step(world, (struct event){.kind = EV_OUTCOME, .outcome = outcome});
+}
+
+/* What other hosts say, true or not; what an operator says of lingering; the link. */
+static void world_hear(struct world *world, const struct ev_request *from, uint8_t how)
+{
+    struct ev_hint hint = {.key = from->key, .key_len = from->key_len};
+    if (how >= 240) {
+        world_step(world, (struct event){.kind = EV_HEARING});
+    } else if (how >= 200) {
+        world_step(world, (struct event){.kind = how % 2 == 0 ? EV_OFFERED : EV_RECALLED, .hint = hint});
+    } else if (how >= 190) {
+        world->settings.linger_ms = how % 2 == 0 ? 40 : 0;
+        world_step(world, (struct event){.kind = EV_SETTINGS, .settings = world->settings});
+    } else {
+        world_step(world, (struct event){.kind = EV_LINK,
+                                         .link = {.state = (enum link_state)(how % 3 + 1), .text = "no"}});
+    }
 }
 
 static void world_event(struct world *world, const uint8_t *bytes)
@@ -233,9 +255,7 @@ static void world_event(struct world *world, const uint8_t *bytes)
         } else if (how >= 250) {
             world_step(world, (struct event){.kind = EV_FORCE, .force = from});
         } else {
-            world_step(world,
-                       (struct event){.kind = EV_LINK,
-                                      .link = {.state = (enum link_state)(how % 3 + 1), .text = "no"}});
+            world_hear(world, &from, how);
         }
     }
 }
@@ -254,6 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     }
     struct world *world = alloc_zeroed(1, sizeof(*world));
+    world->settings = settings;
     world->broker = broker_new(&settings, &world->stats);
     world->next_fence = 1;
     for (int i = 0; i < N_PEERS; i++) {

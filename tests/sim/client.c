@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+enum { ASKS_MAX = 500 }; /* requests without an answer: beyond that nobody asks just for the sake of it */
+
 struct letter {
     struct task task;
     struct client *client;
@@ -254,7 +256,7 @@ static void slot_on_task(void *ctx)
         }
         if (!client_connect(client)) {
             slot_wait(slot, 1000, 500000);
-        } else if (dice_chance(&world->dice, 50)) {
+        } else if (dice_chance(&world->dice, 50) && oracle_n_asks(world->oracle) < ASKS_MAX) {
             slot_ask_this_and_that(slot);
         } else {
             slot_lock(slot);

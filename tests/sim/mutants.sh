@@ -36,7 +36,7 @@ make_sim "the tree without any"
 printf '%-38s %6s  %s\n' MUTANT SEED "WHAT THE ORACLE SAID"
 for patch in $patches; do
     name=$(basename "$patch" .patch)
-    patch -s -p1 -d "$tree" <"$here/$patch" || {
+    patch -s -p1 -F0 -d "$tree" <"$here/$patch" || {
         echo "mutants: $name does not fit the sources any more" >&2
         exit 1
     }
@@ -49,6 +49,8 @@ for patch in $patches; do
         printf '%-38s %6s  %s\n' "$name" - "SURVIVES $seeds seeds"
         failed=1
     fi
-    patch -s -R -p1 -d "$tree" <"$here/$patch"
+    for file in $(sed -n 's|^+++ b/||p' "$patch"); do
+        cp "$file" "$tree/$file"
+    done
 done
 exit $failed

@@ -530,8 +530,11 @@ START_TEST(what_lingers_may_run_out)
     story_skip(story);
     story_claim(story, 2, 3, "a", CLAIM(.wait_ms = 100));
     story_until(story, 1000);
+    story_link(story, LINK_UP, NULL);
+    story_answer(story, 2, ANSWER_GONE);
     story_expect(story, "[ 800] 2:3 refused a timeout\n"
-                        "[ 981] forget value 1\n");
+                        "[1000] release a #2 value 1\n"
+                        "[1000] forget value 1\n");
     story_expect_nothing_left(story);
 }
 END_TEST

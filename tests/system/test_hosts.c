@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/* SPDX-FileCopyrightText: The rlockd authors */
+
+/*
+ * Daemons on one Redis stand for hosts that want the same key. Retry intervals of an hour show that what
+ * happens, happens because hosts tell each other; the others show that it happens all the same.
+ */
+
+#include "tests/lib/scene.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+Suite *test_hosts_suite(void);
+
+#define HOSTS_HOUR "[lock]\nwait = forever\nretry_interval = 1h\n"
+
+static struct rlockd *hosts[3];
+static int n_hosts;
+
+static int64_t hosts_n_listening(void)
+{
+    return probe_do(scene.probe, "EVAL %s 0", "return #redis.call('PUBSUB', 'CHANNELS', 'rlockd:*')");
+}
+
+static void hosts_open_with(const char *extra, int n)
+{
+    scene_open(extra);
+    hosts[0] = scene.rlockd;
+    for (n_hosts = 1; n_hosts < n; n_hosts++) {
+        hosts[n_hosts] = rlockd_start(redis_server_socket(scene.redis), extra);
+    }
+    AWAIT(hosts_n_listening() == n);
+}
+
+static void hosts_open_patient(void)
+{
+    hosts_open_with(HOSTS_HOUR, 3);
+}
+
+static void hosts_open_usual(void)
+{
+    hosts_open_with("[lock]\nwait = forever\n", 3);
+}
+
+static void hosts_open_lingering(void)
+{
+    hosts_open_with(HOSTS_HOUR "[lease]\nlinger = 1s\n", 2);
+}
+
+static void hosts_close(void)
+{
+    client_close_all();
+    for (int i = 1; i < n_hosts; i++) {
+        rlockd_free(hosts[i]);
+    }
+    scene_close();
+}
+
+static TCase *hosts_case(Suite *suite, const char *name, void (*open)(void))
+{
+    TCase *tcase = tcase_create(name);
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, open, hosts_close);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+static struct client *hosts_client(int host)
+{
+    return client_open(hosts[host]->socket_path);
+}
+
+static int64_t hosts_stat(int host, const char *name)
+{
+    struct client *client = hosts_client(host);
+    int64_t value = client_stat(client, name);
+
+    client_close(client);
+    return value;
+}
+
+/* How many hosts wait for key k in Redis. */
+static int64_t hosts_queued(void)
+{
+    return probe_do(scene.probe, "EVAL %s 0",
+                    "local names = redis.call('KEYS', 'rlockd:queue:*')\n"
+                    "return names[1] and redis.call('ZCARD', names[1]) or 0");
+}
+
+/* A lock request of a client on that host, which waits in Redis when this returns. */
+static int hosts_wait(struct client *client, int64_t n_queued)
+{
+    int id = client_ask_lock(client, "k");
+
+    AWAIT(hosts_queued() == n_queued);
+    return id;
+}
+
+static int64_t hosts_expect_grant(struct client *client, int id)
+{
+    return member_int(client_expect_result(client, id), "fence");
+}
+
+static void hosts_expect_clean(void)
+{
+    AWAIT(probe_do(scene.probe, "DBSIZE") == 1);
+    ck_assert(probe_has(scene.probe, "rlockd:fence"));
+}
+
+/* --- turns ----------------------------------------------------------------------------------------- */
+
+START_TEST(test_handed_off_to_who_waited_longest)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1), *c = hosts_client(2);
+    int64_t first = client_lock(a, "k"), second, third;
+    int b_id = hosts_wait(b, 1), c_id = hosts_wait(c, 2);
+
+    client_call(a, "unlock", "{'key':'k'}");
+    second = hosts_expect_grant(b, b_id);
+    client_expect_nothing(c);
+    client_call(b, "unlock", "{'key':'k'}");
+    third = hosts_expect_grant(c, c_id);
+    ck_assert(first < second && second < third);
+    client_call(c, "unlock", "{'key':'k'}");
+    hosts_expect_clean();
+    ck_assert_int_eq(hosts_stat(0, "handoffs"), 1);
+    ck_assert_int_eq(hosts_stat(0, "recalls"), 2);
+    ck_assert_int_eq(hosts_stat(1, "offers"), 1);
+    ck_assert_int_eq(hosts_stat(1, "handoffs"), 1);
+    ck_assert_int_eq(hosts_stat(2, "handoffs"), 0);
+    ck_assert_int_eq(hosts_stat(2, "offers_missed"), 0);
+}
+END_TEST
+
+/* Who had asked before the other host is served first, who asked later comes after it. */
+START_TEST(test_a_batch_each)
+{
+    struct client *a[3] = {hosts_client(0), hosts_client(0), hosts_client(0)}, *b = hosts_client(1);
+    int ids[3], b_id;
+
+    client_lock(a[0], "k");
+    ids[1] = client_ask_lock(a[1], "k");
+    b_id = hosts_wait(b, 1);
+    AWAIT(hosts_stat(0, "recalls") == 1);
+    ids[2] = client_ask_lock(a[2], "k");
+    client_call(a[0], "unlock", "{'key':'k'}");
+    hosts_expect_grant(a[1], ids[1]);
+    client_expect_nothing(b);
+    client_call(a[1], "unlock", "{'key':'k'}");
+    hosts_expect_grant(b, b_id);
+    AWAIT(hosts_queued() == 1);
+    client_expect_nothing(a[2]);
+    client_call(b, "unlock", "{'key':'k'}");
+    hosts_expect_grant(a[2], ids[2]);
+}
+END_TEST
+
+/* A lock that is not for this client leaves nothing behind, whatever it did. */
+START_TEST(test_who_leaves_waits_nowhere)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1), *c = hosts_client(1);
+    int id;
+
+    client_lock(a, "k");
+    hosts_wait(b, 1);
+    client_close(b);
+    AWAIT(hosts_queued() == 0);
+    id = hosts_wait(c, 1);
+    int cancel_id = client_ask(c, "cancel", "{'id':%d}", id);
+    client_expect_error(c, id, 8, "cancelled");
+    ck_assert(member_bool(client_expect_result(c, cancel_id), "cancelled"));
+    AWAIT(hosts_queued() == 0);
+    client_expect_error(c, client_ask(c, "try_lock", "{'key':'k'}"), 1, "held");
+    ck_assert_int_eq(hosts_queued(), 0);
+    client_call(a, "unlock", "{'key':'k'}");
+    hosts_expect_clean();
+}
+END_TEST
+
+/* Keys with braces have queues as well, and no two share one. */
+START_TEST(test_keys_with_braces)
+{
+    static const char *const keys[] = {"a", "{a}", "{a}b", "a}b{", "{}", "}{a}", "{"};
+    struct client *a = hosts_client(0), *b = hosts_client(1);
+    int n = (int)(sizeof(keys) / sizeof(keys[0]));
+
+    for (int i = 0; i < n; i++) {
+        client_lock(a, keys[i]);
+        client_ask(b, "lock", "{'key':'%s'}", keys[i]);
+    }
+    AWAIT(probe_do(scene.probe, "DBSIZE") == 1 + 2 * n);
+    for (int i = n - 1; i >= 0; i--) {
+        client_call(a, "unlock", "{'key':'%s'}", keys[i]);
+        ck_assert(member_is(json_object_get(client_message(b), "result"), "key", keys[i]));
+    }
+    client_close(b);
+    hosts_expect_clean();
+}
+END_TEST
+
+/* --- what goes wrong ------------------------------------------------------------------------------- */
+
+START_TEST(test_the_next_in_the_queue_dies)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1), *c = hosts_client(2);
+    int64_t first = client_lock(a, "k");
+
+    hosts_wait(b, 1);
+    int c_id = hosts_wait(c, 2);
+    rlockd_signal(hosts[1], SIGKILL);
+    rlockd_wait(hosts[1]);
+    AWAIT(hosts_n_listening() == 2);
+    client_call(a, "unlock", "{'key':'k'}");
+    ck_assert_int_gt(hosts_expect_grant(c, c_id), first);
+    client_call(c, "unlock", "{'key':'k'}");
+    hosts_expect_clean();
+}
+END_TEST
+
+/* It is offered the key, and does not take it: the others have it when the offer is over. */
+START_TEST(test_the_next_in_the_queue_is_stopped)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1), *c = hosts_client(2);
+    int64_t first = client_lock(a, "k"), second, third;
+    int b_id = hosts_wait(b, 1), c_id = hosts_wait(c, 2);
+
+    rlockd_signal(hosts[1], SIGSTOP);
+    client_call(a, "unlock", "{'key':'k'}");
+    second = hosts_expect_grant(c, c_id);
+    ck_assert_int_gt(second, first);
+    rlockd_signal(hosts[1], SIGCONT);
+    AWAIT(hosts_queued() == 1);
+    client_expect_nothing(b);
+    client_call(c, "unlock", "{'key':'k'}");
+    third = hosts_expect_grant(b, b_id);
+    ck_assert_int_gt(third, second);
+}
+END_TEST
+
+/* Its lease runs out, and at that moment those who wait ask again. */
+START_TEST(test_the_holders_daemon_dies)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1);
+    int64_t first = member_int(client_call(a, "lock", "{'key':'k','ttl_ms':1000}"), "fence");
+    int id = hosts_wait(b, 1);
+
+    rlockd_signal(hosts[0], SIGKILL);
+    rlockd_wait(hosts[0]);
+    ck_assert_int_gt(hosts_expect_grant(b, id), first);
+}
+END_TEST
+
+/* What was said while nobody listened was not heard: after the repair all that is waited for is looked at. */
+START_TEST(test_the_ears_are_cut)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1);
+    int id;
+
+    client_lock(a, "k");
+    id = hosts_wait(b, 1);
+    probe_do(scene.probe, "MULTI");
+    probe_do(scene.probe, "CLIENT KILL TYPE pubsub");
+    probe_do(scene.probe, "DEL k");
+    probe_do(scene.probe, "EXEC");
+    hosts_expect_grant(b, id);
+}
+END_TEST
+
+/* Redis forgets everything: who waits finds the key free, and has a larger fence than who loses it. */
+START_TEST(test_redis_forgets)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1);
+    int64_t first = member_int(client_call(a, "lock", "{'key':'k','ttl_ms':2000}"), "fence");
+    int id = hosts_wait(b, 1);
+
+    probe_do(scene.probe, "FLUSHALL");
+    ck_assert_int_gt(hosts_expect_grant(b, id), first);
+    ck_assert_str_eq(member_text(client_expect_notice(a, "lost"), "reason"), "taken");
+    client_call(b, "unlock", "{'key':'k'}");
+    hosts_expect_clean();
+}
+END_TEST
+
+/* Nobody may subscribe or publish: renewals and retries find out, later. Who does not listen loses its place in
+ * the queue, but is served all the same. */
+START_TEST(test_nobody_may_speak)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1), *c = hosts_client(0);
+    int b_id, c_id;
+
+    probe_do(scene.probe, "ACL SETUSER default resetchannels");
+    probe_do(scene.probe, "CLIENT KILL TYPE pubsub");
+    client_call(a, "lock", "{'key':'k','ttl_ms':1000}");
+    b_id = hosts_wait(b, 1);
+    AWAIT(hosts_stat(0, "renewals") >= 2);
+    c_id = client_ask_lock(c, "k"); /* after the renewal has told of b: the lease is not passed on here */
+    client_call(a, "unlock", "{'key':'k'}");
+    ck_assert_int_eq(hosts_stat(0, "handovers"), 0);
+    hosts_expect_grant(c, c_id);
+    client_call(c, "unlock", "{'key':'k'}");
+    hosts_expect_grant(b, b_id);
+    ck_assert_int_eq(hosts_stat(0, "recalls") + hosts_stat(1, "offers"), 0);
+    AWAIT(rlockd_log_has(hosts[0], "not listening to other hosts"));
+}
+END_TEST
+
+/* --- a program that knows no queue ----------------------------------------------------------------- */
+
+enum { POLLERS_CLIENTS = 8, POLLER_TURNS = 5, POLLER_EVERY_MS = 10, POLLER_TURN_MS_MAX = 40000 };
+
+/* Lets whoever has been granted the key go round once. Returns how many there were. */
+static int poller_serve(struct client *const *clients, int wait_ms)
+{
+    struct pollfd fds[POLLERS_CLIENTS];
+    int n_granted = 0;
+
+    for (int i = 0; i < POLLERS_CLIENTS; i++) {
+        fds[i] = (struct pollfd){.fd = client_fd(clients[i]), .events = POLLIN};
+    }
+    (void)poll(fds, POLLERS_CLIENTS, wait_ms);
+    for (int i = 0; i < POLLERS_CLIENTS; i++) {
+        if (fds[i].revents == 0) {
+            continue;
+        }
+        ck_assert_ptr_nonnull(json_object_get(client_message(clients[i]), "result"));
+        client_tell(clients[i], "unlock", "{'key':'k'}");
+        client_ask(clients[i], "lock", "{'key':'k'}");
+        n_granted++;
+    }
+    return n_granted;
+}
+
+/* Eight clients on two hosts want the key without a pause. A program that tries SET NX every 10 ms gets it
+ * all the same, again and again, and while it has it nobody else does. */
+START_TEST(test_a_poller_takes_its_turns)
+{
+    struct client *clients[POLLERS_CLIENTS];
+    int64_t last_ms = 0, end_ms = await_now_ms() + POLLER_TURN_MS_MAX;
+    int64_t n_grants = 0, n_grants_seen = 0;
+
+    for (int i = 0; i < POLLERS_CLIENTS; i++) {
+        clients[i] = hosts_client(i % 2);
+        client_ask(clients[i], "lock", "{'key':'k'}");
+    }
+    for (int n_turns = 0; n_turns < POLLER_TURNS;) {
+        n_grants += poller_serve(clients, POLLER_EVERY_MS);
+        if (await_now_ms() - last_ms < POLLER_EVERY_MS) {
+            continue;
+        }
+        last_ms = await_now_ms();
+        ck_assert_msg(last_ms < end_ms, "%d turns in all that time", n_turns);
+        if (probe_do(scene.probe, "SET k poller NX PX 30000") == 0) {
+            continue;
+        }
+        ck_assert_int_eq(poller_serve(clients, POLLER_EVERY_MS), 0);
+        ck_assert_int_eq(probe_do(scene.probe, "DEL k"), 1);
+        n_turns += n_grants > n_grants_seen; /* others had theirs in between */
+        n_grants_seen = n_grants;
+    }
+    ck_assert_int_gt(hosts_stat(0, "handoffs"), 0);
+}
+END_TEST
+
+/* --- lingering ------------------------------------------------------------------------------------- */
+
+START_TEST(test_a_lease_lingers)
+{
+    struct client *a = hosts_client(0);
+    int64_t n_calls = probe_script_calls(scene.probe), fence = 0;
+
+    for (int i = 0; i < 1000; i++) {
+        int64_t next = client_lock(a, "k");
+        ck_assert_int_gt(next, fence);
+        fence = next;
+        client_call(a, "unlock", "{'key':'k'}");
+    }
+    /* One to get it; further ones only for fences. */
+    ck_assert_int_le(probe_script_calls(scene.probe), n_calls + 10);
+    ck_assert(member_is(client_call(a, "inspect", "{'key':'k'}"), "state", "free"));
+    ck_assert_uint_eq(json_array_size(json_object_get(client_call(a, "list", "{}"), "locks")), 0);
+    ck_assert(probe_has(scene.probe, "k"));
+    hosts_expect_clean(); /* after its second */
+}
+END_TEST
+
+/* Another host asks: it has the key at once, whether the lease lingers or is held. */
+START_TEST(test_a_lingering_lease_is_recalled)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(1);
+    int id;
+
+    for (int i = 0; i < 20; i++) {
+        client_lock(a, "k");
+        if (i % 2 == 0) {
+            client_call(a, "unlock", "{'key':'k'}");
+            id = client_ask_lock(b, "k");
+        } else {
+            id = hosts_wait(b, 1);
+            client_call(a, "unlock", "{'key':'k'}");
+        }
+        hosts_expect_grant(b, id);
+        client_call(b, "unlock", "{'key':'k'}");
+    }
+    ck_assert_int_ge(hosts_stat(0, "handoffs"), 10);
+}
+END_TEST
+
+Suite *test_hosts_suite(void)
+{
+    Suite *suite = suite_create("system: hosts");
+    TCase *tcase = hosts_case(suite, "who tell each other", hosts_open_patient);
+
+    tcase_add_test(tcase, test_handed_off_to_who_waited_longest);
+    tcase_add_test(tcase, test_a_batch_each);
+    tcase_add_test(tcase, test_who_leaves_waits_nowhere);
+    tcase_add_test(tcase, test_keys_with_braces);
+    tcase_add_test(tcase, test_the_next_in_the_queue_dies);
+    tcase_add_test(tcase, test_the_holders_daemon_dies);
+    tcase_add_test(tcase, test_the_ears_are_cut);
+    tcase = hosts_case(suite, "who ask again", hosts_open_usual);
+    tcase_add_test(tcase, test_the_next_in_the_queue_is_stopped);
+    tcase_add_test(tcase, test_redis_forgets);
+    tcase_add_test(tcase, test_nobody_may_speak);
+    tcase_add_test(tcase, test_a_poller_takes_its_turns);
+    tcase = hosts_case(suite, "that linger", hosts_open_lingering);
+    tcase_add_test(tcase, test_a_lease_lingers);
+    tcase_add_test(tcase, test_a_lingering_lease_is_recalled);
+    return suite;
+}

@@ -542,6 +542,7 @@ void peers_close(struct peers *peers, void (*on_empty)(void *ctx), void *ctx)
     peers->on_empty = on_empty;
     peers->on_empty_ctx = ctx;
     conn_set_flush(&peers->conns);
+    conn_set_close(&peers->conns);
     for (struct peer *peer = peers->all; peer != NULL; peer = peer->hh.next) {
         conn_abort(&peer->conn);
     }

@@ -60,6 +60,13 @@ static void status_close_result(struct buf *out)
     status_close(out, &print);
 }
 
+/* Whether what was printed since `start_len` is all that one answer may be: half of what is kept for a client,
+ * since one that is busy with an answer must not look as if it did not read. */
+static bool status_is_long(const struct buf *out, size_t start_len, const struct peers *peers)
+{
+    return out->len - start_len > peers->conns.output_max / 2;
+}
+
 /* --- who ------------------------------------------------------------------------------------------- */
 
 /* The command line of a living process, its arguments separated by blanks; "" if it cannot be seen. The
@@ -128,9 +135,9 @@ static void status_print_waiting(struct buf *out, struct peers *peers, const str
                                  int64_t now_ms)
 {
     const struct claim *claim = key != NULL ? key->waiting : NULL;
-    size_t n_seen = 0;
+    size_t n_seen = 0, start_len = out->len;
     bool any = false;
-    for (; claim != NULL && n_seen < max; claim = claim->next) {
+    for (; claim != NULL && n_seen < max && !status_is_long(out, start_len, peers); claim = claim->next) {
         struct message_holder holder;
         n_seen++;
         if (!status_find_holder(peers, claim, &holder)) {
@@ -270,10 +277,11 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
 {
     struct status_page page;
     int64_t now_ms = clock_now_ms();
+    size_t start_len = out->len, i;
     status_page_fill(&page, peers->broker, request);
     status_open_result(out, id);
     status_print_text(out, "{\"locks\":[");
-    for (size_t i = 0; i < page.len; i++) {
+    for (i = 0; i < page.len && !status_is_long(out, start_len, peers); i++) {
         const struct key *key = page.keys[i];
         struct message_key shown = {
             .key = key->name,
@@ -288,8 +296,8 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
     }
     struct print print = status_open(out);
     print_literal(&print, "],\"next\":");
-    if (page.is_cut) {
-        print_string(&print, page.keys[page.len - 1]->name, page.keys[page.len - 1]->name_len);
+    if (page.is_cut || i < page.len) {
+        print_string(&print, page.keys[i - 1]->name, page.keys[i - 1]->name_len);
     } else {
         print_literal(&print, "null");
     }

@@ -3,7 +3,7 @@
 
 /*
  * inspect, list, stats and hello. Costs what it shows, plus for `list` a look at every key (so there is one
- * `list` in a turn of the loop, see peer.c); nothing here is on a lock's way.
+ * `list` in a turn of the loop, see peers_post_list()); nothing here is on a lock's way.
  */
 
 #include "daemon/local/status.h"

@@ -18,11 +18,18 @@ Suite *test_stream_suite(void);
 
 enum { PARSE = -32700, INVALID = -32600, STREAM_LINE_MAX = 65536 };
 
-/* A hundred times the line. A sanitizer's allocator needs more for each value. */
+/* A hundred times the line, and what stays of it. A sanitizer's allocator needs more for each value, and gives
+ * less back. */
 #ifdef __SANITIZE_ADDRESS__
-enum { STREAM_VALUES_KIB_MAX = 4 * 100 * STREAM_LINE_MAX / 1024 };
+enum {
+    STREAM_VALUES_KIB_MAX = 4 * 100 * STREAM_LINE_MAX / 1024,
+    STREAM_KEPT_KIB_MAX = STREAM_VALUES_KIB_MAX
+};
 #else
-enum { STREAM_VALUES_KIB_MAX = 100 * STREAM_LINE_MAX / 1024 };
+enum {
+    STREAM_VALUES_KIB_MAX = 100 * STREAM_LINE_MAX / 1024,
+    STREAM_KEPT_KIB_MAX = STREAM_VALUES_KIB_MAX / 2
+};
 #endif
 
 START_TEST(test_byte_by_byte)
@@ -169,7 +176,7 @@ START_TEST(test_many_values_in_a_line)
     }
     client_expect_nothing(client);
     ck_assert_int_lt(rlockd_peak_rss_kib(scene.rlockd), rss_kib + STREAM_VALUES_KIB_MAX);
-    ck_assert_int_lt(rlockd_rss_kib(scene.rlockd), rss_kib + STREAM_VALUES_KIB_MAX / 2);
+    ck_assert_int_lt(rlockd_rss_kib(scene.rlockd), rss_kib + STREAM_KEPT_KIB_MAX);
 }
 END_TEST
 

@@ -11,6 +11,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -34,6 +35,13 @@ void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sink
     set->output_max = output_max;
     set->dirty = set->paused = set->finishing = NULL;
     set->read_left = CONN_READ_MAX;
+    int r = uv_timer_init(loop, &set->finish_timer);
+    assert(r == 0); /* it cannot fail */
+}
+
+void conn_set_close(struct conn_set *set)
+{
+    uv_close((uv_handle_t *)&set->finish_timer, NULL);
 }
 
 /* --- the end --------------------------------------------------------------------------------------- */
@@ -256,12 +264,25 @@ static void conn_flush(struct conn *conn)
     }
 }
 
-/* Whoever has left and does not read what is still for it is not waited for. The loop never sleeps long, so
- * a look at each turn will do. */
+/* Only wakes the loop: the flush of that turn does the rest. */
+static void conn_set_on_finish_timer(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* Whoever has left and does not read what is still for it is not waited for. */
 static void conn_set_end_late(struct conn_set *set)
 {
-    while (set->finishing != NULL && set->finishing->finish_by_ms <= clock_now_ms()) {
+    if (set->finishing == NULL) {
+        return;
+    }
+    int64_t now_ms = clock_now_ms();
+    while (set->finishing != NULL && set->finishing->finish_by_ms <= now_ms) {
         conn_abort(set->finishing);
+    }
+    if (set->finishing != NULL && !uv_is_active((const uv_handle_t *)&set->finish_timer)) {
+        uv_timer_start(&set->finish_timer, conn_set_on_finish_timer,
+                       (uint64_t)(set->finishing->finish_by_ms - now_ms), /* repeat= */ 0);
     }
 }
 

@@ -58,7 +58,8 @@ struct conn_set {
     struct conn *dirty;     /* have output to be written, or an end to be made */
     struct conn *paused;    /* have read their share of this turn */
     struct conn *finishing; /* those whose time is over first */
-    size_t read_left;       /* what may still be read in this turn, in bytes */
+    uv_timer_t finish_timer;
+    size_t read_left; /* what may still be read in this turn, in bytes */
     char read_room[64 * 1024];
 };
 
@@ -81,6 +82,8 @@ struct conn {
 
 void conn_set_init(struct conn_set *set, uv_loop_t *loop, const struct conn_sinks *sinks, size_t line_max,
                    size_t output_max);
+/* Closes the set's own handle. Its connections may still be closing then. */
+void conn_set_close(struct conn_set *set);
 /* Writes what was printed in this turn, at most one write per client; the next turn begins. */
 void conn_set_flush(struct conn_set *set);
 /* What was read in this turn has come to need that many bytes more than it had: less is read of all the

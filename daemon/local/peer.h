@@ -85,6 +85,9 @@ void peers_close(struct peers *peers, void (*on_empty)(void *ctx), void *ctx);
 
 struct peer *peers_find(struct peers *peers, uint64_t peer_id);
 
+/* For call.c: another list has been asked for. */
+void peers_post_list(struct peers *peers);
+
 /* For answer.c: where the answer to a request goes. Reserve room there, print, then call the other,
  * which ends the request. */
 struct buf *peer_open_answer(struct request *request);

@@ -3,7 +3,7 @@
 
 /*
  * inspect, list, stats and hello. Costs what it shows, plus for `list` a look at every key (so there is one
- * `list` in a turn of the loop, see peer.c); nothing here is on a lock's way.
+ * `list` in a turn of the loop, see peers_post_list()); nothing here is on a lock's way.
  */
 
 #include "daemon/local/status.h"
@@ -58,6 +58,13 @@ static void status_close_result(struct buf *out)
     struct print print = status_open(out);
     rpc_print_close(&print);
     status_close(out, &print);
+}
+
+/* Whether what was printed since `start_len` is all that one answer may be: half of what is kept for a client,
+ * since one that is busy with an answer must not look as if it did not read. */
+static bool status_is_long(const struct buf *out, size_t start_len, const struct peers *peers)
+{
+    return out->len - start_len > peers->conns.output_max / 2;
 }
 
 /* --- who ------------------------------------------------------------------------------------------- */
@@ -134,9 +141,9 @@ static void status_print_waiting(struct buf *out, struct peers *peers, const str
                                  int64_t now_ms)
 {
     const struct claim *claim = key != NULL ? key->waiting : NULL;
-    size_t n_seen = 0;
+    size_t n_seen = 0, start_len = out->len;
     bool any = false;
-    for (; claim != NULL && n_seen < max; claim = claim->next) {
+    for (; claim != NULL && n_seen < max && !status_is_long(out, start_len, peers); claim = claim->next) {
         struct message_holder holder;
         n_seen++;
         if (!status_find_holder(peers, claim, &holder)) {
@@ -276,10 +283,11 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
 {
     struct status_page page;
     int64_t now_ms = clock_now_ms();
+    size_t start_len = out->len, i;
     status_page_fill(&page, peers->broker, request);
     status_open_result(out, id);
     status_print_text(out, "{\"locks\":[");
-    for (size_t i = 0; i < page.len; i++) {
+    for (i = 0; i < page.len && !status_is_long(out, start_len, peers); i++) {
         const struct key *key = page.keys[i];
         struct message_key shown = {
             .key = key->name,
@@ -294,8 +302,8 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
     }
     struct print print = status_open(out);
     print_literal(&print, "],\"next\":");
-    if (page.is_cut) {
-        print_string(&print, page.keys[page.len - 1]->name, page.keys[page.len - 1]->name_len);
+    if (page.is_cut || i < page.len) {
+        print_string(&print, page.keys[i - 1]->name, page.keys[i - 1]->name_len);
     } else {
         print_literal(&print, "null");
     }

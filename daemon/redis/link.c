@@ -150,7 +150,7 @@ static int64_t link_next_pause(struct link *link)
         return link_random(min_ms + 1);
     }
     link->pause_ms = pause_ms > max_ms / 2 ? max_ms : pause_ms * 2;
-    pause_ms += link_random(pause_ms / 2 + 1) - pause_ms / 4;
+    pause_ms -= link_random(pause_ms / 4 + 1);
     return link->hello.is_denied && pause_ms < LINK_DENIED_MS ? LINK_DENIED_MS : pause_ms;
 }
 

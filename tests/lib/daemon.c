@@ -237,6 +237,54 @@ long rlockd_rss_kib(const struct rlockd *rlockd)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+/* The text behind `name` and a colon in its status. */
+static void rlockd_read_status(const struct rlockd *rlockd, const char *name, char ret[64])
+{
+    char path[64], line[256];
+    size_t len = strlen(name);
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)rlockd->pid);
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, name, len) == 0 && line[len] == ':') {
+            snprintf(ret, 64, "%s", line + len + 1 + strspn(line + len + 1, " \t"));
+            fclose(file);
+            return;
+        }
+    }
+    ck_abort_msg("%s has no %s", path, name);
+}
+
+long rlockd_peak_rss_kib(const struct rlockd *rlockd)
+{
+    char text[64];
+
+    rlockd_read_status(rlockd, "VmHWM", text);
+    return atol(text);
+}
+
+void rlockd_forget_peak(const struct rlockd *rlockd)
+{
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)rlockd->pid);
+    file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs("5", file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+bool rlockd_is_asleep(const struct rlockd *rlockd)
+{
+    char text[64];
+
+    rlockd_read_status(rlockd, "State", text);
+    return text[0] == 'S';
+}
+
 int rlockd_n_fds(const struct rlockd *rlockd)
 {
     char path[64];

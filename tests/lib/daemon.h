@@ -45,4 +45,8 @@ char *rlockd_log(const struct rlockd *rlockd);
 bool rlockd_log_has(const struct rlockd *rlockd, const char *text);
 
 long rlockd_rss_kib(const struct rlockd *rlockd);
+/* The most that it has had in memory since the other was called. */
+long rlockd_peak_rss_kib(const struct rlockd *rlockd);
+void rlockd_forget_peak(const struct rlockd *rlockd);
+bool rlockd_is_asleep(const struct rlockd *rlockd); /* it waits; one that spins is never seen so */
 int rlockd_n_fds(const struct rlockd *rlockd);

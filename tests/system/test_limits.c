@@ -249,6 +249,70 @@ START_TEST(test_10000_held_keys)
 }
 END_TEST
 
+/* Ten thousand keys are held by some connections, and a thousand others wait for one of them each. Then the
+ * holders go, and the waiters are granted what they waited for; or the waiters go first. */
+static void limits_meet(bool waiters_go_first)
+{
+    enum { LIMITS_HOLDERS = 4 };
+    struct client *holders[LIMITS_HOLDERS], *waiters[LIMITS_CONNECTIONS];
+    int ids[LIMITS_CONNECTIONS];
+
+    for (int i = 0; i < LIMITS_HOLDERS; i++) {
+        holders[i] = scene_client();
+    }
+    for (int i = 0; i < LIMITS_KEYS; i++) {
+        client_ask(holders[i % LIMITS_HOLDERS], "lock", "{'key':'key-%d'}", i);
+    }
+    for (int i = 0; i < LIMITS_KEYS; i++) {
+        ck_assert_ptr_nonnull(json_object_get(client_message(holders[i % LIMITS_HOLDERS]), "result"));
+    }
+    for (int i = 0; i < LIMITS_CONNECTIONS; i++) {
+        waiters[i] = scene_client();
+        ids[i] = client_ask(waiters[i], "lock", "{'key':'key-%d','wait_ms':null}", 10 * i);
+        client_expect_nothing(waiters[i]);
+    }
+    ck_assert_int_eq(scene_stat("leases_held"), LIMITS_KEYS);
+    ck_assert_int_eq(scene_stat("claims_waiting"), LIMITS_CONNECTIONS);
+    for (int i = 0; i < LIMITS_HOLDERS && !waiters_go_first; i++) {
+        client_close(holders[i]);
+    }
+    for (int i = 0; i < LIMITS_CONNECTIONS; i++) {
+        if (!waiters_go_first) {
+            client_expect_result(waiters[i], ids[i]);
+        }
+        client_close(waiters[i]);
+    }
+    for (int i = 0; i < LIMITS_HOLDERS && waiters_go_first; i++) {
+        client_expect_nothing(holders[i]);
+        client_close(holders[i]);
+    }
+    AWAIT(scene_stat("connections") == 1);
+    AWAIT(scene_stat("keys") == 0);
+    ck_assert_int_eq(scene_stat("leases_held"), 0);
+    ck_assert_int_eq(scene_stat("claims_waiting"), 0);
+    ck_assert_int_eq(probe_do(scene.probe, "DBSIZE"), 1); /* the fences */
+}
+
+START_TEST(test_1000_waiting_connections_and_10000_held_keys)
+{
+    long rss_kib;
+    int n_fds;
+
+    limits_raise_descriptors();
+    limits_meet(false);
+    limits_meet(true);
+    rss_kib = rlockd_rss_kib(scene.rlockd);
+    n_fds = rlockd_n_fds(scene.rlockd);
+    for (int i = 0; i < 4; i++) {
+        limits_meet(i % 2);
+    }
+    ck_assert_int_le(rlockd_rss_kib(scene.rlockd), rss_kib + LIMITS_RSS_KIB_MAX);
+    ck_assert_int_eq(rlockd_n_fds(scene.rlockd), n_fds);
+    ck_assert_int_eq(scene_stat("lost"), 0);
+    ck_assert_int_eq(scene_stat("request_errors"), 0);
+}
+END_TEST
+
 /* One connection may wait ten thousand times, and its end is still the end of all of it. */
 START_TEST(test_10000_waiting_claims_of_one_connection)
 {
@@ -283,6 +347,7 @@ Suite *test_limits_suite(void)
     tcase = scene_case(suite, "crowds", scene_open_default);
     tcase_add_test(tcase, test_1000_waiting_connections);
     tcase_add_test(tcase, test_10000_held_keys);
+    tcase_add_test(tcase, test_1000_waiting_connections_and_10000_held_keys);
     tcase_add_test(tcase, test_10000_waiting_claims_of_one_connection);
     return suite;
 }

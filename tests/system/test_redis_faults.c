@@ -62,14 +62,49 @@ END_TEST
 START_TEST(test_key_of_another_type)
 {
     struct client *client = scene_client();
-    json_t *error;
+    json_t *data;
+    int id;
 
     probe_do(scene.probe, "LPUSH k a b c");
-    client_ask(client, "try_lock", "{'key':'k'}");
-    error = json_object_get(client_message(client), "error");
-    ck_assert_ptr_nonnull(error);
-    ck_assert(member_int(error, "code") == 1 || member_int(error, "code") == 4);
+    faults_expect_unavailable("k", "WRONGTYPE");
+    id = client_ask(client, "lock", "{'key':'k','wait_ms':null}"); /* there is no use in waiting */
+    data = client_expect_error(client, id, 4, "unavailable");
+    ck_assert_ptr_nonnull(strstr(member_text(data, "last_error"), "WRONGTYPE"));
     ck_assert_int_eq(probe_do(scene.probe, "LLEN k"), 3);
+}
+END_TEST
+
+/* The user of the daemon loses rights: to call scripts at all, and to write in one. */
+START_TEST(test_rights_are_taken_away)
+{
+    struct client *client = scene_client();
+
+    (void)client_lock(client, "k");
+    probe_do(scene.probe, "ACL SETUSER default -evalsha");
+    faults_expect_unavailable("other", "NOPERM");
+    probe_do(scene.probe, "ACL SETUSER default +@all -set");
+    faults_expect_unavailable("other", "can't run this command");
+    client_call(client, "refresh", "{'key':'k'}"); /* which needs no SET */
+    probe_do(scene.probe, "ACL SETUSER default +@all");
+    (void)client_lock(client, "other");
+    ck_assert_int_eq(scene_stat("lost"), 0);
+}
+END_TEST
+
+START_TEST(test_redis_is_full)
+{
+    struct client *client = scene_client();
+
+    (void)client_lock(client, "k");
+    probe_do(scene.probe, "CONFIG SET maxclients 1"); /* which this probe is */
+    faults_kill_connections();
+    AWAIT(rlockd_log_has(scene.rlockd, "ERR max number of clients reached"));
+    faults_expect_unavailable("other", "ERR max number of clients reached");
+    probe_do(scene.probe, "CONFIG SET maxclients 100");
+    AWAIT(scene_stat("redis_up") == 1);
+    client_call(client, "unlock", "{'key':'k'}");
+    (void)client_lock(client, "other");
+    ck_assert_int_eq(scene_stat("lost"), 0);
 }
 END_TEST
 
@@ -291,6 +326,8 @@ Suite *test_redis_faults_suite(void)
 
     tcase_add_test(tcase, test_scripts_flushed);
     tcase_add_test(tcase, test_key_of_another_type);
+    tcase_add_test(tcase, test_rights_are_taken_away);
+    tcase_add_test(tcase, test_redis_is_full);
     tcase_add_test(tcase, test_held_key_becomes_another_type);
     tcase_add_test(tcase, test_out_of_memory);
     tcase_add_test(tcase, test_not_enough_replicas);

@@ -8,6 +8,7 @@
 
 #include "tests/lib/scene.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -16,6 +17,20 @@
 Suite *test_stream_suite(void);
 
 enum { PARSE = -32700, INVALID = -32600, STREAM_LINE_MAX = 65536 };
+
+/* A hundred times the line, and what stays of it. A sanitizer's allocator needs more for each value, and gives
+ * less back. */
+#ifdef __SANITIZE_ADDRESS__
+enum {
+    STREAM_VALUES_KIB_MAX = 4 * 100 * STREAM_LINE_MAX / 1024,
+    STREAM_KEPT_KIB_MAX = STREAM_VALUES_KIB_MAX
+};
+#else
+enum {
+    STREAM_VALUES_KIB_MAX = 100 * STREAM_LINE_MAX / 1024,
+    STREAM_KEPT_KIB_MAX = STREAM_VALUES_KIB_MAX / 2
+};
+#endif
 
 START_TEST(test_byte_by_byte)
 {
@@ -127,16 +142,63 @@ START_TEST(test_deep_and_wide)
         client_send_bytes(client, text, 2 * depth + 1);
         client_expect_error_of_null(client, PARSE);
     }
-    text[0] = '[';
-    for (int i = 0; i < 19999; i++) {
-        memcpy(text + 1 + 3 * i, "[],", 3);
-    }
-    memcpy(text + 1 + 3 * 19999, "]\n", 2);
-    client_send_bytes(client, text, 3 * 19999 + 3);
-    (void)client_message(client); /* a parse error for the last comma */
-    client_expect_nothing(client);
     free(text);
-    ck_assert_int_lt(rlockd_rss_kib(scene.rlockd), rss_kib + 100 * 64);
+    ck_assert_int_lt(rlockd_rss_kib(scene.rlockd), rss_kib + 4096);
+}
+END_TEST
+
+/* As many values as a line can hold, whole or broken off at its end: each costs the parser much more than
+ * its bytes, but a limit keeps that small, and nothing of it stays. */
+START_TEST(test_many_values_in_a_line)
+{
+    static const struct {
+        const char *value, *end;
+        int code;
+    } rows[] = {{"[],", "[]]", INVALID}, {"{},", "{}]", INVALID}, {"\"\",", "1]", INVALID},
+                {"1,", "1]", INVALID},   {"[],", "]", PARSE},     {"{},", "", PARSE}};
+    struct client *client = scene_client();
+    static char text[STREAM_LINE_MAX];
+    long rss_kib;
+
+    client_expect_nothing(client);
+    rss_kib = rlockd_rss_kib(scene.rlockd);
+    rlockd_forget_peak(scene.rlockd);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t len = strlen(rows[i].value), at = 1;
+
+        text[0] = '[';
+        for (; at + len + 4 < sizeof(text); at += len) {
+            memcpy(text + at, rows[i].value, len);
+        }
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s\n", rows[i].end);
+        client_send_bytes(client, text, at);
+        client_expect_error_of_null(client, rows[i].code);
+    }
+    client_expect_nothing(client);
+    ck_assert_int_lt(rlockd_peak_rss_kib(scene.rlockd), rss_kib + STREAM_VALUES_KIB_MAX);
+    ck_assert_int_lt(rlockd_rss_kib(scene.rlockd), rss_kib + STREAM_KEPT_KIB_MAX);
+}
+END_TEST
+
+/* Integers that fit no variable: an error without an id, and nothing else happens. */
+START_TEST(test_long_numbers)
+{
+    struct client *client = scene_client();
+
+    for (int n_digits = 19; n_digits <= 40000; n_digits = n_digits * 3 / 2) {
+        char *digits = malloc((size_t)n_digits + 1);
+
+        memset(digits, '9', (size_t)n_digits);
+        digits[n_digits] = '\0';
+        client_send(client, "{'jsonrpc':'2.0','id':%s,'method':'ping'}", digits);
+        client_expect_error_of_null(client, PARSE);
+        client_send(client, "{'jsonrpc':'2.0','id':1,'method':'lock','params':{'key':'k','ttl_ms':-%s}}",
+                    digits);
+        client_expect_error_of_null(client, PARSE);
+        free(digits);
+    }
+    client_expect_nothing(client);
+    ck_assert_int_eq(scene_stat("attempts"), 0);
 }
 END_TEST
 
@@ -167,10 +229,21 @@ START_TEST(test_passed_descriptors_are_not_kept)
     client_expect_result(client, 9);
     ck_assert_int_eq(rlockd_n_fds(scene.rlockd), n_fds);
     ck_assert_int_gt(scene_stat("requests"), requests);
-    (void)send(client_fd(client), "x", 1,
-               MSG_OOB | MSG_NOSIGNAL); /* whether or not this kernel has it here */
-    (void)client_lock(scene_client(), "k");
     close(null_fd);
+}
+END_TEST
+
+/* A byte out of band is no part of the stream; nor does it keep the daemon busy. */
+START_TEST(test_byte_out_of_band)
+{
+    struct client *client = scene_client();
+
+    if (send(client_fd(client), "x", 1, MSG_OOB | MSG_NOSIGNAL) < 0) {
+        ck_assert_int_eq(errno, EOPNOTSUPP); /* this kernel does not have it here */
+    }
+    client_expect_nothing(client);
+    AWAIT(rlockd_is_asleep(scene.rlockd));
+    (void)client_lock(client, "k");
 }
 END_TEST
 
@@ -186,6 +259,9 @@ Suite *test_stream_suite(void)
     tcase_add_test(tcase, test_line_as_long_as_allowed);
     tcase_add_test(tcase, test_endless_line);
     tcase_add_test(tcase, test_deep_and_wide);
+    tcase_add_test(tcase, test_many_values_in_a_line);
+    tcase_add_test(tcase, test_long_numbers);
     tcase_add_test(tcase, test_passed_descriptors_are_not_kept);
+    tcase_add_test(tcase, test_byte_out_of_band);
     return suite;
 }

@@ -121,10 +121,13 @@ RLOCK_API const char *rlock_code_name(int code);
 enum { RLOCK_FOREVER = -1 }; /* as a timeout_ms */
 
 /*
- * Connects. `socket_path` NULL: what the environment has in RLOCK_SOCKET (unless the program is setuid), or
+ * Connects. `socket_path` NULL or empty: what the environment has in RLOCK_SOCKET (unless the program is setuid), or
  * else /run/rlockd/rlockd.sock. Besides what connect(2) gives: -ENAMETOOLONG, -ETIMEDOUT.
  */
 RLOCK_MUST_CHECK int rlock_open(const char *socket_path, int timeout_ms, struct rlock_client **ret_client);
+
+/* The path that NULL stands for, to be named in messages. Good until the environment changes. */
+RLOCK_API const char *rlock_socket_path(void);
 
 /*
  * Closes the connection, which gives back everything, and frees the client and all its locks. NULL is

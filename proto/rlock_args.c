@@ -42,11 +42,6 @@ static const struct option args_show_options[] = {
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
-static const struct option args_call_options[] = {
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
 static const struct args_rule {
     const char *letters; /* + at the beginning: options end at the first operand */
     const struct option *options;
@@ -57,7 +52,7 @@ static const struct args_rule {
     [ARGS_SHOW] = {"h", args_show_options, 0, 0},
     [ARGS_SHOW_ONE] = {"h", args_show_options, 1, 1},
     [ARGS_SHOW_SOME] = {"h", args_show_options, 0, 1},
-    [ARGS_CALL] = {"h", args_call_options, 1, 2},
+    [ARGS_CALL] = {"h", args_show_options, 1, 2},
 };
 
 /*

@@ -102,6 +102,25 @@ START_TEST(test_status_without_a_daemon)
 }
 END_TEST
 
+/* Who is told that there is no daemon must know where it was looked for. */
+START_TEST(test_the_socket_is_named)
+{
+    char path[256] = "/";
+    const char *argv[] = {rlock_program(), "run", "k", "true", NULL};
+    struct command *run;
+
+    setenv("RLOCK_SOCKET", "/no/such/socket", 1);
+    run = command_start(argv);
+    command_expect(run, "/no/such/socket: No such file");
+    ck_assert_int_eq(command_wait(run), 69);
+    memset(path + 1, 'x', sizeof(path) - 2);
+    setenv("RLOCK_SOCKET", path, 1);
+    run = command_start(argv);
+    command_expect(run, "xxx: File name too long");
+    ck_assert_int_eq(command_wait(run), 69);
+}
+END_TEST
+
 START_TEST(test_status_when_the_daemon_ends_while_it_is_waited_for)
 {
     struct command *run;
@@ -388,6 +407,7 @@ Suite *test_rlock_run_suite(void)
     tcase_add_test(tcase, test_not_to_get_it_is_silent);
     tcase_add_test(tcase, test_status_of_wrong_usage);
     tcase_add_test(tcase, test_status_without_a_daemon);
+    tcase_add_test(tcase, test_the_socket_is_named);
     tcase_add_test(tcase, test_status_when_the_daemon_ends_while_it_is_waited_for);
     tcase_add_test(tcase, test_help_and_version);
     tcase = scene_case(suite, "command", scene_open_default);

@@ -54,6 +54,8 @@
  * clients and locks, except that it may rlock_close() a client, which only closes its own copy of the
  * descriptor. The locks stay the parent's: the daemon watches the process that has connected.
  *
+ * C++. As in C, types are called `struct rlock_client` and so on, since some functions have the same names.
+ *
  * No globals, no signals raised or handled, nothing printed. Instants are CLOCK_BOOTTIME in milliseconds.
  */
 

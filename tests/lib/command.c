@@ -47,8 +47,15 @@ const char *rlock_program(void)
 
 static _Noreturn void command_exec(const char *const *argv)
 {
-    /* The runner ignores it, and shells pass on what they find ignored. */
-    signal(SIGPIPE, SIG_DFL);
+    sigset_t none;
+
+    /* The runner ignores some, and more under nohup(1) or in the background of a script; shells and rlock pass on
+     * what they find ignored. */
+    for (int signo = 1; signo < SIGRTMIN; signo++) {
+        (void)signal(signo, SIG_DFL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     (void)close_range(STDERR_FILENO + 1, ~0U, 0); /* what libraries here have left open */
     execvp(argv[0], (char *const *)argv);
     _exit(125);

@@ -202,7 +202,7 @@ END_TEST
 START_TEST(test_nothing_is_inherited)
 {
     struct command *run = rlock_start("run", "k", "sh", "-c", "echo $$; exec cat", NULL);
-    char path[64], target[256];
+    char path[64];
     struct dirent *entry;
     DIR *dir;
 
@@ -212,13 +212,7 @@ START_TEST(test_nothing_is_inherited)
     dir = opendir(path);
     ck_assert_ptr_nonnull(dir);
     while ((entry = readdir(dir)) != NULL) {
-        ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
-
-        if (len > 0) {
-            target[len] = '\0';
-            ck_assert_msg(strncmp(target, "socket:", 7) && strncmp(target, "anon_inode:", 11), "%s is %s",
-                          entry->d_name, target);
-        }
+        ck_assert_msg(atoi(entry->d_name) <= STDERR_FILENO, "%s is open", entry->d_name);
     }
     closedir(dir);
     command_close_input(run);

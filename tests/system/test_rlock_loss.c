@@ -188,7 +188,8 @@ END_TEST
 
 START_TEST(test_stopped_command_is_told_too)
 {
-    struct command *run = rlock_start("run", "k", "sh", "-c", "echo $$; kill -STOP $$; exit 0", NULL);
+    struct command *run = rlock_start("run", "k", "sh", "-c",
+                                      "trap 'echo told; exit' TERM; echo $$; kill -STOP $$; sleep 60", NULL);
     pid_t pid = (pid_t)atol(command_line(run));
     char path[64], text[512] = "";
 
@@ -202,6 +203,7 @@ START_TEST(test_stopped_command_is_told_too)
         ck_assert_int_lt(await_now_ms(), end_ms);
     }
     client_call(scene_client(), "force_unlock", "{'key':'k'}");
+    command_expect(run, "\ntold\n");
     ck_assert_int_eq(command_wait(run), 75);
 }
 END_TEST

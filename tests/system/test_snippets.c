@@ -10,6 +10,7 @@
 #include "tests/lib/command.h"
 #include "tests/lib/scene.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 Suite *test_snippets_suite(void);
@@ -38,6 +39,17 @@ static bool snippet_can_run(const char *program)
     }
     fprintf(stderr, "snippets: %s is not here, so its client was not run\n", program);
     return false;
+}
+
+/* As if rlock were installed. */
+static void snippet_find_rlock(void)
+{
+    char directory[PATH_MAX], path[2 * PATH_MAX];
+
+    ck_assert_ptr_nonnull(realpath(rlock_program(), directory));
+    *strrchr(directory, '/') = '\0';
+    (void)snprintf(path, sizeof(path), "%s:%s", directory, getenv("PATH"));
+    setenv("PATH", path, 1);
 }
 
 /* Starts one that has the lock when this returns. */
@@ -79,13 +91,15 @@ static const struct snippet_row {
     const char *program;
     const char *argv[5];
 } snippet_rows[] = {
+    {"bash", {"bash", SNIPPETS "bash", "k"}},
     {"python3", {"python3", SNIPPETS "py", "k"}},
     {"node", {"node", SNIPPETS "mjs", "k"}},
     {"go", {"go", "run", SNIPPETS "go", "k"}},
 };
 
-START_TEST(test_over_the_socket)
+START_TEST(test_without_the_library)
 {
+    snippet_find_rlock();
     if (snippet_can_run(snippet_rows[_i].program)) {
         snippet_expect_both_ends(snippet_rows[_i].argv);
     }
@@ -202,7 +216,7 @@ Suite *test_snippets_suite(void)
     Suite *suite = suite_create("snippets");
     TCase *tcase = scene_case(suite, "snippets", scene_open_default);
 
-    tcase_add_loop_test(tcase, test_over_the_socket, 0, sizeof(snippet_rows) / sizeof(snippet_rows[0]));
+    tcase_add_loop_test(tcase, test_without_the_library, 0, sizeof(snippet_rows) / sizeof(snippet_rows[0]));
     tcase_add_test(tcase, test_with_the_library);
     tcase_add_test(tcase, test_no_memory);
     tcase_add_test(tcase, test_in_cxx);

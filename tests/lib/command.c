@@ -214,6 +214,21 @@ void command_signal(const struct command *command, int signo)
     ck_assert_int_eq(kill(command->pid, signo), 0);
 }
 
+void command_await_stop(pid_t pid)
+{
+    char path[64], text[512] = "";
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    for (int64_t end_ms = await_now_ms() + AWAIT_MS_MAX; strstr(text, ") T ") == NULL;) {
+        FILE *file = fopen(path, "re");
+
+        ck_assert_ptr_nonnull(file);
+        ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+        fclose(file);
+        ck_assert_int_lt(await_now_ms(), end_ms);
+    }
+}
+
 /* --- its end --------------------------------------------------------------------------------------- */
 
 static int command_reap(struct command *command)

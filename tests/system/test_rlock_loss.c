@@ -11,6 +11,7 @@
 #include "tests/lib/scene.h"
 
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -186,22 +187,25 @@ START_TEST(test_whole_group_ends_with_the_lock)
 }
 END_TEST
 
+/* Even where nobody buries orphans, as in a container whose first process does not: a dead group is dead. */
+START_TEST(test_dead_group_is_not_waited_for)
+{
+    struct command *run;
+
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    run = rlock_start("run", "-k", "60", "k", "sh", "-c", "sleep 60 & echo up; wait", NULL);
+    command_expect(run, "up");
+    client_call(scene_client(), "force_unlock", "{'key':'k'}");
+    ck_assert_int_eq(command_wait(run), 75);
+}
+END_TEST
+
 START_TEST(test_stopped_command_is_told_too)
 {
     struct command *run = rlock_start("run", "k", "sh", "-c",
                                       "trap 'echo told; exit' TERM; echo $$; kill -STOP $$; sleep 60", NULL);
-    pid_t pid = (pid_t)atol(command_line(run));
-    char path[64], text[512] = "";
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    for (int64_t end_ms = await_now_ms() + AWAIT_MS_MAX; strstr(text, ") T ") == NULL;) {
-        FILE *file = fopen(path, "re");
-
-        ck_assert_ptr_nonnull(file);
-        ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
-        fclose(file);
-        ck_assert_int_lt(await_now_ms(), end_ms);
-    }
+    command_await_stop((pid_t)atol(command_line(run)));
     client_call(scene_client(), "force_unlock", "{'key':'k'}");
     command_expect(run, "\ntold\n");
     ck_assert_int_eq(command_wait(run), 75);
@@ -281,6 +285,7 @@ Suite *test_rlock_loss_suite(void)
     tcase = scene_case(suite, "loss", scene_open_default);
     tcase_add_test(tcase, test_lock_is_deleted);
     tcase_add_test(tcase, test_whole_group_ends_with_the_lock);
+    tcase_add_test(tcase, test_dead_group_is_not_waited_for);
     tcase_add_test(tcase, test_stopped_command_is_told_too);
     tcase = scene_case(suite, "hold", scene_open_default);
     tcase_add_test(tcase, test_hold_until_stdin_ends);

@@ -10,6 +10,7 @@
 #include "tests/lib/command.h"
 #include "tests/lib/fake_daemon.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,14 +55,14 @@ static int64_t stream_hear_inspect(struct fake_daemon *daemon)
     return id;
 }
 
-static void stream_grant(int64_t id, int64_t valid_until_ms)
+static void stream_grant(int64_t id, int64_t ttl_ms, int64_t valid_until_ms)
 {
     char text[256];
 
     (void)snprintf(
         text, sizeof(text),
-        "\"result\":{\"key\":\"k\",\"fence\":7,\"ttl_ms\":1000,\"valid_until_ms\":%lld,\"waited_ms\":0}",
-        (long long)valid_until_ms);
+        "\"result\":{\"key\":\"k\",\"fence\":7,\"ttl_ms\":%lld,\"valid_until_ms\":%lld,\"waited_ms\":0}",
+        (long long)ttl_ms, (long long)valid_until_ms);
     fake_daemon_answer(&fake, id, text);
 }
 
@@ -81,6 +82,10 @@ static const char stream_refusal[] =
 #define STREAM_HELD_BY(pid)                                                             \
     "\"result\":{\"key\":\"k\",\"state\":\"held\",\"fence\":7,\"holder\":{\"pid\":" pid \
     ",\"uid\":0,\"gid\":0}}"
+
+#define STREAM_LOST                                                                   \
+    "{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7," \
+    "\"reason\":\"forced\",\"message\":\"sorry\"}}\n"
 
 /* A person is told who holds it, once, and again when that changes. Nobody else is told anything. */
 START_TEST(test_a_holder_is_named_once)
@@ -117,17 +122,38 @@ START_TEST(test_answer_after_the_loss)
     int64_t id;
 
     run = stream_run(&fake, command_start, "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done", &id);
-    stream_grant(id, await_now_ms() + 10000);
+    stream_grant(id, 1000, await_now_ms() + 10000);
     command_expect(run, "up");
     (void)snprintf(text, sizeof(text),
-                   "{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7,"
-                   "\"reason\":\"forced\",\"message\":\"sorry\"}}\n"
+                   STREAM_LOST
                    "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":{\"key\":\"k\",\"state\":\"elsewhere\"}}\n",
                    (long long)stream_hear_inspect(&fake));
     fake_daemon_say(&fake, text);
     command_expect(run, "lost k: sorry");
     command_expect_end(run);
     ck_assert_uint_eq(stream_count(run->said, "waiting for"), 0);
+    ck_assert_int_eq(command_wait(run), 75);
+}
+END_TEST
+
+/* What was stopped goes on only when the daemon has said that it may. */
+START_TEST(test_question_before_it_goes_on)
+{
+    struct command *run;
+    int64_t id;
+    pid_t pid;
+
+    run = stream_run(&fake, command_start,
+                     "trap 'echo told; exit' TERM; echo $$; kill -STOP $$; echo went on; sleep 60", &id);
+    stream_grant(id, 1000000, await_now_ms() + 1000000); /* so it does not ask for other reasons soon */
+    pid = (pid_t)atol(command_line(run));
+    command_await_stop(pid);
+    command_signal(run, SIGCONT);
+    (void)stream_hear_inspect(&fake);
+    fake_daemon_say(&fake, STREAM_LOST);
+    command_expect_end(run);
+    ck_assert_uint_eq(stream_count(run->said, "\ntold\n"), 1);
+    ck_assert_uint_eq(stream_count(run->said, "went on"), 0);
     ck_assert_int_eq(command_wait(run), 75);
 }
 END_TEST
@@ -139,7 +165,7 @@ START_TEST(test_grant_that_is_over)
     int64_t id;
 
     run = stream_run(&fake, command_start, "echo up", &id);
-    stream_grant(id, 1);
+    stream_grant(id, 1000, 1);
     fake_daemon_answer(&fake, stream_hear_inspect(&fake), "\"result\":{\"key\":\"k\",\"state\":\"free\"}");
     command_expect_end(run);
     ck_assert(run->said == NULL || strstr(run->said, "up") == NULL);
@@ -154,7 +180,7 @@ START_TEST(test_grant_that_was_renewed)
     int64_t id;
 
     run = stream_run(&fake, command_start, "echo up", &id);
-    stream_grant(id, 1);
+    stream_grant(id, 1000, 1);
     fake_daemon_answer(&fake, stream_hear_inspect(&fake),
                        "\"result\":{\"key\":\"k\",\"state\":\"held\",\"fence\":7,\"lease\":{\"ttl_ms\":1000,"
                        "\"remaining_ms\":100000}}");
@@ -187,6 +213,7 @@ Suite *test_rlock_stream_suite(void)
     tcase_add_checked_fixture(tcase, stream_open, stream_close);
     tcase_add_test(tcase, test_a_holder_is_named_once);
     tcase_add_test(tcase, test_answer_after_the_loss);
+    tcase_add_test(tcase, test_question_before_it_goes_on);
     tcase_add_test(tcase, test_grant_that_is_over);
     tcase_add_test(tcase, test_grant_that_was_renewed);
     tcase_add_test(tcase, test_no_answer);

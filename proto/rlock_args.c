@@ -25,7 +25,9 @@ enum {
 
 static const struct option args_run_options[] = {
     {"nonblock", no_argument, NULL, 'n'},
+    {"nb", no_argument, NULL, 'n'},
     {"wait", required_argument, NULL, 'w'},
+    {"timeout", required_argument, NULL, 'w'},
     {"ttl", required_argument, NULL, 't'},
     {"conflict-exit-code", required_argument, NULL, 'E'},
     {"help", no_argument, NULL, 'h'},
@@ -33,10 +35,12 @@ static const struct option args_run_options[] = {
     {NULL, 0, NULL, 0},
 };
 static const struct option args_hold_options[] = {
-    {"nonblock", no_argument, NULL, 'n'},  {"wait", required_argument, NULL, 'w'},
-    {"ttl", required_argument, NULL, 't'}, {"conflict-exit-code", required_argument, NULL, 'E'},
-    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+    {"nonblock", no_argument, NULL, 'n'},   {"nb", no_argument, NULL, 'n'},
+    {"wait", required_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 'w'},
+    {"ttl", required_argument, NULL, 't'},  {"conflict-exit-code", required_argument, NULL, 'E'},
+    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
 };
+
 static const struct option args_show_options[] = {
     {"json", no_argument, NULL, ARGS_JSON},
     {"help", no_argument, NULL, 'h'},

@@ -52,6 +52,8 @@ START_TEST(test_status_of_a_lock_not_got)
     ck_assert_int_eq(rlock_status("run", "-w", "0.25", "-E99", "k", "true", NULL), 99);
     ck_assert_int_ge(await_now_ms() - begin_ms, 250);
     ck_assert_int_eq(rlock_status("run", "-w", "0", "k", "true", NULL), 1);
+    ck_assert_int_eq(rlock_status("run", "--nb", "k", "true", NULL), 1);
+    ck_assert_int_eq(rlock_status("hold", "--timeout=0.01", "k", NULL), 1);
 }
 END_TEST
 
@@ -140,8 +142,9 @@ START_TEST(test_help_and_version)
     int n_lines = 0;
 
     ck_assert_ptr_nonnull(strstr(help, "usage: rlock run"));
-    for (const char *c = help; *c; c++) {
-        n_lines += *c == '\n';
+    for (const char *line = help; *line; line = strchr(line, '\n') + 1) {
+        ck_assert_uint_le(strcspn(line, "\n"), 80);
+        n_lines++;
     }
     ck_assert_int_le(n_lines, 24); /* one screen */
     ck_assert_str_eq(version, "rlock " RLOCKD_VERSION "\n");

@@ -243,6 +243,13 @@ START_TEST(test_pipelines_and_scripts)
     command_expect(shell, "up\r\n");
     command_type(shell, "key\n");
     command_expect(shell, "[key]\r\n");
+    /* A script that reads the terminal after the command has read it. */
+    command_type(shell, "sh -c 'rlock run k head -n 1; read -r a; echo \"[$a]\"'\n");
+    command_type(shell, "first\n");
+    command_expect(shell, "first\r\n"); /* the terminal's echo, and the command */
+    command_expect(shell, "first\r\n");
+    command_type(shell, "second\n");
+    command_expect(shell, "[second]\r\n");
     /* Ctrl-C ends a whole script, not only the command in it. */
     command_type(shell, "sh -c 'rlock run k sh -c " TERMINAL_LOOP "; sleep 60'\n");
     command_expect(shell, "up\r\n");

@@ -79,7 +79,8 @@ enum child_state child_look(struct child *child)
     enum child_state state = CHILD_RUNS;
     int status;
     while (waitpid(child->pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
-        if (WIFSTOPPED(status)) {
+        child->is_stopped = WIFSTOPPED(status);
+        if (child->is_stopped) {
             child->stop_signo = WSTOPSIG(status);
             state = CHILD_STOPPED;
         } else if (WIFCONTINUED(status)) {

@@ -111,7 +111,9 @@ static void run_settle(struct run *run)
 /* Stopped processes go on; but if the lock was lost while they slept, they find their end. */
 static void run_continue(struct run *run)
 {
-    session_ask(&run->session, run_patience_ms(&run->session));
+    struct session *session = &run->session;
+    /* One that is stopped does no harm meanwhile. */
+    session_ask(session, run->child.is_stopped ? RUN_PATIENCE_MS_MAX : run_patience_ms(session));
     run_settle(run);
     child_signal(&run->child, SIGCONT);
     run->must_continue = false;

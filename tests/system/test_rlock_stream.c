@@ -87,6 +87,10 @@ static const char stream_refusal[] =
     "{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7," \
     "\"reason\":\"forced\",\"message\":\"sorry\"}}\n"
 
+#define STREAM_RENEWED                                                                     \
+    "\"result\":{\"key\":\"k\",\"state\":\"held\",\"fence\":7,\"lease\":{\"ttl_ms\":1000," \
+    "\"remaining_ms\":100000}}"
+
 /* A person is told who holds it, once, and again when that changes. Nobody else is told anything. */
 START_TEST(test_a_holder_is_named_once)
 {
@@ -158,6 +162,31 @@ START_TEST(test_question_before_it_goes_on)
 }
 END_TEST
 
+/* For one that is stopped there is no hurry: a daemon that takes its time is waited for, however short the ttl. */
+START_TEST(test_patience_before_it_goes_on)
+{
+    int64_t valid_until_ms = await_now_ms() + 2000;
+    struct command *run;
+    int64_t id;
+
+    run = stream_run(&fake, command_start, "echo $$; kill -STOP $$; echo went on", &id);
+    stream_grant(id, 2000, valid_until_ms);
+    command_await_stop((pid_t)atol(command_line(run)));
+    command_signal(run, SIGSTOP);
+    AWAIT(await_now_ms() > valid_until_ms);
+    command_signal(run, SIGCONT);
+    id = stream_hear_inspect(&fake);
+    (void)poll(NULL, 0, 100); /* a busy daemon */
+    while (strstr(fake.request, "\"unlock\"") == NULL) {
+        fake_daemon_answer(&fake, id, STREAM_RENEWED);
+        id = fake_daemon_hear(&fake);
+    }
+    fake_daemon_answer(&fake, id, "\"result\":{\"key\":\"k\",\"fence\":7,\"held_ms\":1}");
+    command_expect(run, "went on");
+    ck_assert_int_eq(command_wait(run), 0);
+}
+END_TEST
+
 /* One that was asleep when its lock was granted, and then for too long, must not start. */
 START_TEST(test_grant_that_is_over)
 {
@@ -181,9 +210,7 @@ START_TEST(test_grant_that_was_renewed)
 
     run = stream_run(&fake, command_start, "echo up", &id);
     stream_grant(id, 1000, 1);
-    fake_daemon_answer(&fake, stream_hear_inspect(&fake),
-                       "\"result\":{\"key\":\"k\",\"state\":\"held\",\"fence\":7,\"lease\":{\"ttl_ms\":1000,"
-                       "\"remaining_ms\":100000}}");
+    fake_daemon_answer(&fake, stream_hear_inspect(&fake), STREAM_RENEWED);
     command_expect(run, "up");
     do { /* it may ask again before it gives back */
         id = fake_daemon_hear(&fake);
@@ -214,6 +241,7 @@ Suite *test_rlock_stream_suite(void)
     tcase_add_test(tcase, test_a_holder_is_named_once);
     tcase_add_test(tcase, test_answer_after_the_loss);
     tcase_add_test(tcase, test_question_before_it_goes_on);
+    tcase_add_test(tcase, test_patience_before_it_goes_on);
     tcase_add_test(tcase, test_grant_that_is_over);
     tcase_add_test(tcase, test_grant_that_was_renewed);
     tcase_add_test(tcase, test_no_answer);

@@ -182,6 +182,8 @@ START_TEST(test_reader_in_the_background)
         command_type(shell, "jobs -s | wc -l; echo ag''ain\n");
         command_expect(shell, "echo ag''ain\r\n");
     } while (strtol(command_line(shell), NULL, 10) == 0);
+    command_expect(shell, "again\r\n");
+    command_expect(shell, "ready> "); /* behind all that bash has to tell, which names the command, too */
     command_type(shell, "fg\n");
     command_expect(shell, "rlock run k cat\r\n");
     command_type(shell, "one\n");

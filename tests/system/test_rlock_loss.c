@@ -155,9 +155,22 @@ START_TEST(test_daemon_is_told_to_stop)
 }
 END_TEST
 
+/* A daemon that stops leaves the lease to run out, and the command must not outlive that, whatever -k allows. */
+START_TEST(test_daemon_is_told_to_stop_and_the_command_ignores_term)
+{
+    struct command *run =
+        rlock_start("run", "-t", "2", "-k", "60", "k", "sh", "-c", LOSS_IGNORE_TERM LOSS_TELL_TIME, NULL);
+
+    command_expect(run, "up");
+    rlockd_signal(scene.rlockd, SIGTERM);
+    loss_expect_death(run, await_now_ms() + 1978, 2000);
+    ck_assert_int_eq(rlockd_wait(scene.rlockd), 0);
+}
+END_TEST
+
 START_TEST(test_lock_is_deleted)
 {
-    struct command *run = rlock_start("run", "-t", "0.6", "-k", "0.5", "k", "sh", "-c",
+    struct command *run = rlock_start("run", "-t", "0.6", "-k", "1.5", "k", "sh", "-c",
                                       LOSS_IGNORE_TERM "echo up; " LOSS_TELL_TIME, NULL);
     int64_t lost_at_ms, last_ms;
 
@@ -166,7 +179,8 @@ START_TEST(test_lock_is_deleted)
     command_expect(run, "lost k");
     lost_at_ms = await_now_ms();
     last_ms = loss_last_word_ms(run);
-    ck_assert_int_ge(last_ms, lost_at_ms + 350);  /* -k, less what a busy machine makes of the words */
+    /* -k, less what a busy machine makes of the words; and more than was left of the lease. */
+    ck_assert_int_ge(last_ms, lost_at_ms + 1000);
     ck_assert_int_lt(last_ms, lost_at_ms + 4000); /* and not the default */
     ck_assert_int_eq(command_wait(run), 75);
 }
@@ -282,6 +296,7 @@ Suite *test_rlock_loss_suite(void)
     tcase_add_test(tcase, test_daemon_is_killed_and_the_command_ends_in_time);
     tcase_add_test(tcase, test_daemon_hangs);
     tcase_add_test(tcase, test_daemon_is_told_to_stop);
+    tcase_add_test(tcase, test_daemon_is_told_to_stop_and_the_command_ignores_term);
     tcase = scene_case(suite, "loss", scene_open_default);
     tcase_add_test(tcase, test_lock_is_deleted);
     tcase_add_test(tcase, test_whole_group_ends_with_the_lock);

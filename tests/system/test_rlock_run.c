@@ -252,6 +252,17 @@ START_TEST(test_closed_descriptors_stay_closed)
 }
 END_TEST
 
+/* What is said on a stderr that is not there must not reach the daemon. */
+START_TEST(test_closed_stderr_is_not_the_connection)
+{
+    const char *argv[] = {"sh", "-c", "exec \"$0\" run k no-such-command 2>&-", rlock_program(), NULL};
+
+    setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);
+    ck_assert_int_eq(command_wait(command_start(argv)), 127);
+    ck_assert_int_eq(scene_stat("request_errors"), 0);
+}
+END_TEST
+
 /* --- signals --------------------------------------------------------------------------------------- */
 
 static const int run_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -419,6 +430,7 @@ Suite *test_rlock_run_suite(void)
     tcase_add_test(tcase, test_nothing_is_inherited);
     tcase_add_test(tcase, test_signals_are_as_rlock_found_them);
     tcase_add_test(tcase, test_closed_descriptors_stay_closed);
+    tcase_add_test(tcase, test_closed_stderr_is_not_the_connection);
     tcase = scene_case(suite, "signals", scene_open_default);
     tcase_add_loop_test(tcase, test_signal_while_waiting_ends_the_wait, 0, 4);
     tcase_add_loop_test(tcase, test_signal_while_running_is_passed_on, 0, 4);

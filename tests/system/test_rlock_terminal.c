@@ -236,6 +236,17 @@ START_TEST(test_lock_kept_while_stopped)
 }
 END_TEST
 
+START_TEST(test_nothing_of_the_terminal_is_inherited)
+{
+    struct command *shell = terminal_shell();
+
+    command_type(shell, "rlock run k sh -c 'ls /proc/self/fd | tr \"\\n\" .; echo'\n");
+    command_expect(shell, "0.1.2.3.\r\n"); /* the last is the directory */
+    terminal_expect_status(shell, 0);
+    terminal_exit(shell);
+}
+END_TEST
+
 START_TEST(test_pipelines_and_scripts)
 {
     struct command *shell = terminal_shell();
@@ -330,6 +341,7 @@ Suite *test_rlock_terminal_suite(void)
     tcase_add_test(tcase, test_reader_in_the_background);
     tcase_add_test(tcase, test_lock_lost_while_stopped);
     tcase_add_test(tcase, test_lock_kept_while_stopped);
+    tcase_add_test(tcase, test_nothing_of_the_terminal_is_inherited);
     tcase_add_test(tcase, test_pipelines_and_scripts);
     tcase_add_test(tcase, test_window_size);
     tcase_add_test(tcase, test_first_of_a_session);

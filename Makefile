@@ -126,6 +126,9 @@ deps: ## install the packages that are missing (Debian, Ubuntu), or name them
 run-built: all
 	@exec tests/lib/run.sh $(BUILD)
 
+demo-built: all
+	@exec tests/lib/demo.sh $(BUILD)
+
 check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
 

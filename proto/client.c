@@ -56,13 +56,17 @@ static int librlock_left_ms(int64_t end_ms)
 
 /* ---- opening and closing ---- */
 
+const char *rlock_socket_path(void)
+{
+    const char *path = secure_getenv("RLOCK_SOCKET");
+
+    return path != NULL && *path != '\0' ? path : LIBRLOCK_SOCKET;
+}
+
 static int librlock_address(const char *path, struct sockaddr_un *ret_address)
 {
-    if (path == NULL) {
-        path = secure_getenv("RLOCK_SOCKET");
-    }
     if (path == NULL || *path == '\0') {
-        path = LIBRLOCK_SOCKET;
+        path = rlock_socket_path();
     }
     if (strlen(path) >= sizeof(ret_address->sun_path)) {
         return -ENAMETOOLONG;

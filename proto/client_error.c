@@ -49,6 +49,8 @@ const char *rlock_strerror(int code)
         return "no answer in time";
     case -EBUSY:
         return "an event function must not wait";
+    case -EINVAL:
+        return "what cannot be sent: text that is not UTF-8, or JSON that is no object";
     case -EMSGSIZE:
         return "the request is longer than the daemon reads";
     default:

@@ -288,7 +288,11 @@ int rlock_cancel(struct rlock *lock)
     if (lock->state != RLOCK_WAITING) {
         return 0;
     }
-    int r = librlock_tell_cancel(lock->client, lock->lock_id);
+    int r = librlock_check(lock->client);
+    if (r != 0) {
+        return r;
+    }
+    r = librlock_tell_cancel(lock->client, lock->lock_id);
     return r != 0 ? librlock_fail(lock->client, r, NULL) : 0;
 }
 
@@ -401,8 +405,9 @@ int rlock_unlock_start(struct rlock *lock)
 int rlock_refresh_start(struct rlock *lock, int64_t ttl_ms)
 {
     int64_t id;
+    int r = librlock_check(lock->client);
 
-    return librlock_refresh_begin(lock, ttl_ms, NULL, &id);
+    return r != 0 ? r : librlock_refresh_begin(lock, ttl_ms, NULL, &id);
 }
 
 /* ---- the object ---- */

@@ -20,28 +20,27 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-static const char help[] =
-    "usage: rlock run  [-n] [-w SECONDS] [-t SECONDS] [-E CODE] [-k SECONDS] KEY [--] COMMAND [ARG...]\n"
-    "       rlock hold [-n] [-w SECONDS] [-t SECONDS] [-E CODE] KEY\n"
-    "       rlock list [--json] [PREFIX]        what is held and waited for on this host\n"
-    "       rlock show [--json] KEY             who has it, wherever that is\n"
-    "       rlock stats | ping [--json]         the daemon's counters; whether it is there\n"
-    "       rlock force-unlock [--json] KEY     take it away from whoever has it\n"
-    "       rlock call METHOD [JSON]            any method of the protocol\n"
-    "\n"
-    "run takes the lock, runs the command, and gives the lock back when the command has ended.\n"
-    "hold prints \"KEY FENCE\" and holds the lock until its stdin ends or a signal comes.\n"
-    "\n"
-    "  -n, --nonblock      do not wait for the lock\n"
-    "  -w, --wait          wait that long, 0.5 or forever; otherwise as the daemon is configured\n"
-    "  -t, --ttl           how long the others wait if this host dies; the lock is renewed\n"
-    "  -E, --conflict-exit-code   the exit status if the lock was not got, instead of 1\n"
-    "  -k, --kill-after    KILL that long after the TERM that follows the loss of the lock (5)\n"
-    "  -h, --help  -V, --version\n"
-    "\n"
-    "The command sees RLOCK_KEY and RLOCK_FENCE. The daemon is at $RLOCK_SOCKET or /run/rlockd/rlockd.sock.\n"
-    "Exit status: the command's, 128 + n if signal n ended it; 1 not got, 75 lost; 64 usage, 69 no daemon,\n"
-    "126 the command cannot be executed, 127 is not there. See rlock(1).\n";
+static const char help[] = "usage: rlock run  [OPTION...] KEY [--] COMMAND [ARG...]   run it under a lock\n"
+                           "       rlock hold [OPTION...] KEY       hold a lock until stdin ends\n"
+                           "       rlock list [PREFIX]              what this host holds and waits for\n"
+                           "       rlock show KEY                   who has it, wherever that is\n"
+                           "       rlock stats | ping               the daemon's counters; is it there?\n"
+                           "       rlock force-unlock KEY           take it away from whoever has it\n"
+                           "       rlock call METHOD [JSON]         any method of the protocol\n"
+                           "\n"
+                           "  -n, --nonblock             do not wait for the lock\n"
+                           "  -w, --wait SECONDS         wait that long (0.5, forever); else lock.wait\n"
+                           "  -t, --ttl SECONDS          its expiry if this host dies; renewed until then\n"
+                           "  -E, --conflict-exit-code CODE   the exit status if the lock was not got (1)\n"
+                           "  -k, --kill-after SECONDS   run: from TERM to KILL, when the lock is lost (5)\n"
+                           "      --json                 list to force-unlock: the daemon's answer as it is\n"
+                           "  -h, --help    -V, --version\n"
+                           "\n"
+                           "run gives the lock back when the command has ended, hold prints \"KEY FENCE\".\n"
+                           "The command sees RLOCK_KEY and RLOCK_FENCE. The daemon is at $RLOCK_SOCKET, or\n"
+                           "else at /run/rlockd/rlockd.sock.\n"
+                           "Exit status: the command's, 128 + n if signal n ended it; 1 not got, 75 lost;\n"
+                           "64 usage, 69 no daemon, 126 cannot be executed, 127 not found. See rlock(1).\n";
 
 static const struct command {
     const char *name;

@@ -39,7 +39,7 @@
  *     -ECONNRESET    the daemon has ended the connection. Everything on it is lost; only closing is left
  *     -EPROTO        the daemon has sent what is no message, and the connection was ended; as above
  *     -EINVAL        an argument is none that could be sent: text that is not UTF-8, JSON that is no object
- *     -EMSGSIZE      a request longer than 65536 bytes
+ *     -EMSGSIZE      a request longer than 65536 bytes, or a key or note of thousands
  *     -EBUSY         called from an event function, where only what does not wait may be called
  *     -ENOMEM        no memory; nothing was changed or sent, if the function was about to send
  *     others         from connect(2), recv(2) and so on: the connection is lost as above
@@ -48,11 +48,13 @@
  * Which thread that is may change, if the program hands them over with the usual care (a mutex, say).
  * Different clients have nothing in common, so a thread that wants locks of its own opens a client of its
  * own. One exception: rlock_valid() and rlock_fence() may be called by any thread at any time between the
- * grant and rlock_free().
+ * grant and rlock_free() or rlock_close().
  *
  * FORK. The descriptor is close-on-exec. A child made by fork() without exec must not touch the parent's
  * clients and locks, except that it may rlock_close() a client, which only closes its own copy of the
  * descriptor. The locks stay the parent's: the daemon watches the process that has connected.
+ *
+ * C++. As in C, types are called `struct rlock_client` and so on, since some functions have the same names.
  *
  * No globals, no signals raised or handled, nothing printed. Instants are CLOCK_BOOTTIME in milliseconds.
  */
@@ -121,10 +123,13 @@ RLOCK_API const char *rlock_code_name(int code);
 enum { RLOCK_FOREVER = -1 }; /* as a timeout_ms */
 
 /*
- * Connects. `socket_path` NULL: what the environment has in RLOCK_SOCKET (unless the program is setuid), or
+ * Connects. `socket_path` NULL or empty: what the environment has in RLOCK_SOCKET (unless the program is setuid), or
  * else /run/rlockd/rlockd.sock. Besides what connect(2) gives: -ENAMETOOLONG, -ETIMEDOUT.
  */
 RLOCK_MUST_CHECK int rlock_open(const char *socket_path, int timeout_ms, struct rlock_client **ret_client);
+
+/* The path that NULL stands for, to be named in messages. Good until the environment changes. */
+RLOCK_API const char *rlock_socket_path(void);
 
 /*
  * Closes the connection, which gives back everything, and frees the client and all its locks. NULL is

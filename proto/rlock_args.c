@@ -25,7 +25,9 @@ enum {
 
 static const struct option args_run_options[] = {
     {"nonblock", no_argument, NULL, 'n'},
+    {"nb", no_argument, NULL, 'n'},
     {"wait", required_argument, NULL, 'w'},
+    {"timeout", required_argument, NULL, 'w'},
     {"ttl", required_argument, NULL, 't'},
     {"conflict-exit-code", required_argument, NULL, 'E'},
     {"help", no_argument, NULL, 'h'},
@@ -33,20 +35,17 @@ static const struct option args_run_options[] = {
     {NULL, 0, NULL, 0},
 };
 static const struct option args_hold_options[] = {
-    {"nonblock", no_argument, NULL, 'n'},  {"wait", required_argument, NULL, 'w'},
-    {"ttl", required_argument, NULL, 't'}, {"conflict-exit-code", required_argument, NULL, 'E'},
-    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+    {"nonblock", no_argument, NULL, 'n'},   {"nb", no_argument, NULL, 'n'},
+    {"wait", required_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 'w'},
+    {"ttl", required_argument, NULL, 't'},  {"conflict-exit-code", required_argument, NULL, 'E'},
+    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
 };
+
 static const struct option args_show_options[] = {
     {"json", no_argument, NULL, ARGS_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
-static const struct option args_call_options[] = {
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
 static const struct args_rule {
     const char *letters; /* + at the beginning: options end at the first operand */
     const struct option *options;
@@ -57,7 +56,7 @@ static const struct args_rule {
     [ARGS_SHOW] = {"h", args_show_options, 0, 0},
     [ARGS_SHOW_ONE] = {"h", args_show_options, 1, 1},
     [ARGS_SHOW_SOME] = {"h", args_show_options, 0, 1},
-    [ARGS_CALL] = {"h", args_call_options, 1, 2},
+    [ARGS_CALL] = {"h", args_show_options, 1, 2},
 };
 
 /*

@@ -26,7 +26,7 @@ enum args_shape {
     ARGS_SHOW,      /* --json, no operand */
     ARGS_SHOW_ONE,  /* --json, an operand */
     ARGS_SHOW_SOME, /* --json, perhaps an operand */
-    ARGS_CALL       /* no option, a method and perhaps its parameters */
+    ARGS_CALL       /* --json, which changes nothing, a method and perhaps its parameters */
 };
 
 /* `argv[0]` is the command's name. Returns 0; or -1 when help is wanted; or EX_USAGE. */

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,12 @@ enum { CHILD_NOT_FOUND = 127, CHILD_NOT_EXECUTABLE = 126 };
 /* In the new process, which still has its parent's memory: nothing there may be changed. */
 static _Noreturn void child_become(char **argv, const struct signals *signals, pid_t parent)
 {
+    const struct timespec now = {0};
     (void)setpgid(0, 0);
+    /* What has come to the old group until then is passed on to this one. Let through here, a Ctrl-Z would
+     * stop this process before it has executed anything, and its parent waits for that. */
+    while (sigtimedwait(&signals->taken, NULL, &now) > 0) {
+    }
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) {
         _exit(128 + SIGTERM); /* it died before we asked to be told */
@@ -73,7 +79,8 @@ enum child_state child_look(struct child *child)
     enum child_state state = CHILD_RUNS;
     int status;
     while (waitpid(child->pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == child->pid) {
-        if (WIFSTOPPED(status)) {
+        child->is_stopped = WIFSTOPPED(status);
+        if (child->is_stopped) {
             child->stop_signo = WSTOPSIG(status);
             state = CHILD_STOPPED;
         } else if (WIFCONTINUED(status)) {

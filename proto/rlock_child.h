@@ -17,9 +17,10 @@
 #include <sys/types.h>
 
 struct child {
-    pid_t pid;      /* its process group has the same number */
-    int tty_fd;     /* the controlling terminal; -1: there is none */
-    bool is_lent;   /* the terminal is with the command's group */
+    pid_t pid;    /* its process group has the same number */
+    int tty_fd;   /* the controlling terminal; -1: there is none */
+    bool is_lent; /* the terminal is with the command's group */
+    bool is_stopped;
     int stop_signo; /* what has stopped it */
     int status;     /* of an ended one, as wait(2) has it */
 };

@@ -11,37 +11,44 @@
 #include "proto/rlock_text.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 int reach_open(struct rlock_client **ret_client)
 {
+    char what[TEXT_HOLDER_CAP];
     int code = rlock_open(NULL, REACH_MS_MAX, ret_client);
-    return code != 0 ? text_warn_failure(code, NULL, "no daemon: ") : 0;
+    if (code == 0) {
+        return 0;
+    }
+    snprintf(what, sizeof(what), "no daemon at %s: ", rlock_socket_path());
+    return text_warn_failure(code, NULL, what);
 }
 
 int reach_close(struct rlock_client *client, int code)
 {
-    int status = code != 0 ? text_warn_failure(code, rlock_error(client), "") : 0;
+    const struct rlock_error *error = rlock_error(client);
+    int status = code != 0 ? text_warn_failure(code, error->code == code ? error : NULL, "") : 0;
     rlock_close(client);
     return status;
 }
 
-int reach_ask(struct rlock_client *client, const char *method, const char *key, char **ret_result)
+int reach_call(struct rlock_client *client, const char *method, json_t *params, char **ret_result)
 {
-    if (key == NULL) {
-        return rlock_call(client, method, NULL, REACH_MS_MAX, ret_result);
-    }
-    json_t *params = json_pack("{s:s}", "key", key);
     if (params == NULL) {
-        return -EINVAL; /* the key is not UTF-8 */
+        return -EINVAL;
     }
     char *text = json_dumps(params, JSON_COMPACT);
     int code = rlock_call(client, method, text, REACH_MS_MAX, ret_result);
     free(text);
     json_decref(params);
     return code;
+}
+
+int reach_ask(struct rlock_client *client, const char *method, const char *key, char **ret_result)
+{
+    return reach_call(client, method, key != NULL ? json_pack("{s:s}", "key", key) : json_object(),
+                      ret_result);
 }
 
 int reach_print(struct rlock_client *client, const char *method, const char *key)

@@ -25,6 +25,7 @@
 enum {
     RUN_TERM_LEAD_PERCENT = 29, /* of the ttl, before valid_until, which is 1% before its end: at 70% */
     RUN_KILL_LEAD_MS_MIN = 20,
+    RUN_PATIENCE_MS_MAX = 1000, /* with a daemon that may hang, while nothing else is seen to */
     RUN_GROUP_MS = 10, /* nothing tells when the last one of a group has gone: look again after that long */
 };
 
@@ -57,6 +58,12 @@ static int64_t run_kill_lead_ms(const struct session *session)
     return lead_ms > RUN_KILL_LEAD_MS_MIN ? lead_ms : RUN_KILL_LEAD_MS_MIN;
 }
 
+/* How long to wait for the daemon's word before acting without it. */
+static int64_t run_patience_ms(const struct session *session)
+{
+    return run_earlier_ms(run_kill_lead_ms(session) / 2, RUN_PATIENCE_MS_MAX);
+}
+
 static int64_t run_kill_at_ms(const struct session *session)
 {
     int64_t sure_at_ms = session->valid_until_ms - run_kill_lead_ms(session);
@@ -84,7 +91,7 @@ static void run_settle(struct run *run)
     if (session_now_ms() < run_act_at_ms(run)) {
         return;
     }
-    session_ask(session, run_kill_lead_ms(session) / 2);
+    session_ask(session, run_patience_ms(session));
     int64_t now_ms = session_now_ms();
     if (now_ms < run_act_at_ms(run)) {
         return;
@@ -104,7 +111,9 @@ static void run_settle(struct run *run)
 /* Stopped processes go on; but if the lock was lost while they slept, they find their end. */
 static void run_continue(struct run *run)
 {
-    session_ask(&run->session, run_kill_lead_ms(&run->session) / 2);
+    struct session *session = &run->session;
+    /* One that is stopped does no harm meanwhile. */
+    session_ask(session, run->child.is_stopped ? RUN_PATIENCE_MS_MAX : run_patience_ms(session));
     run_settle(run);
     child_signal(&run->child, SIGCONT);
     run->must_continue = false;
@@ -140,6 +149,8 @@ static void run_take_signals(struct run *run)
     while ((signo = signals_next(&run->session.signals)) != 0) {
         if (signo == SIGCHLD) {
             run_look_at_child(run);
+        } else if (run->is_ended && !run->is_terminated) {
+            continue; /* it has come too late: what the command has left behind is on its own */
         } else if (signo == SIGCONT) {
             run->must_continue = true;
         } else {

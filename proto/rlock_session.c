@@ -13,6 +13,7 @@
 #include "proto/rlock_session.h"
 
 #include "proto/rlock_look.h"
+#include "proto/rlock_reach.h"
 #include "proto/rlock_text.h"
 
 #include <assert.h>
@@ -27,7 +28,6 @@
 #include <unistd.h>
 
 enum {
-    SESSION_CONNECT_MS_MAX = 5000,
     SESSION_ANSWER_MS_MAX = 5000, /* beyond wait_ms: then the daemon hangs */
     SESSION_RETURN_MS_MAX = 3000,
     SESSION_PROGRESS_MS = 1000, /* until a person is told what rlock waits for, and between later looks */
@@ -66,6 +66,9 @@ static void session_on_look(struct session *session, const struct rlock_event *e
         return;
     }
     session->look_at_ms = now_ms + SESSION_PROGRESS_MS;
+    if (session->state != SESSION_WAITING) {
+        return; /* the answer has come too late for anything */
+    }
     if (session->shown_holder == NULL || strcmp(session->shown_holder, look.holder) != 0) {
         text_warn("waiting for %s, %s", session->args->operand, look.holder);
         free(session->shown_holder);
@@ -80,6 +83,7 @@ static void session_on_lost(struct session *session, const struct rlock_event *e
     }
     text_warn("lost %s: %s", session->args->operand, event->message);
     session->lost_at_ms = now_ms;
+    session->is_returning = false;
     session->is_lost_early = strcmp(event->reason, "expired") != 0 && strcmp(event->reason, "shutdown") != 0;
     session->state = SESSION_LOST;
 }
@@ -113,6 +117,10 @@ static void session_on_event(struct rlock_client *client, const struct rlock_eve
         break;
     case RLOCK_EVENT_UNLOCKED:
         /* What else can go wrong does not concern us: the lock is over, and the daemon sees to the rest. */
+        session->is_returning = false;
+        if (session->state == SESSION_LOST) {
+            break;
+        }
         session->state = SESSION_RETURNED;
         if (event->error != NULL && event->error->code == RLOCK_E_NOT_HELD) {
             text_warn("lost %s: %s", session->args->operand, event->error->message);
@@ -121,11 +129,7 @@ static void session_on_event(struct rlock_client *client, const struct rlock_eve
         }
         break;
     case RLOCK_EVENT_ANSWER:
-        if (event->call_id == session->look_id) {
-            session_on_look(session, event, now_ms);
-        } else if (event->call_id == session->return_id) {
-            session->return_id = 0;
-        }
+        session_on_look(session, event, now_ms);
         break;
     case RLOCK_EVENT_ENDED:
         session->is_connected = false;
@@ -169,11 +173,12 @@ static void session_look(struct session *session, int64_t now_ms)
     }
 }
 
-void session_turn(struct session *session, int64_t until_ms, struct pollfd *extra)
+/* `signals_fd`: -1 where nobody would read them, and one that has come would keep this awake. */
+static void session_wait_for(struct session *session, int64_t until_ms, int signals_fd, struct pollfd *extra)
 {
     struct pollfd fds[] = {
         {.fd = session->is_connected ? rlock_fd(session->client) : -1},
-        {.fd = session->signals.fd, .events = POLLIN},
+        {.fd = signals_fd, .events = POLLIN},
         {.fd = session->timer_fd, .events = POLLIN},
         {.fd = extra != NULL ? extra->fd : -1, .events = POLLIN},
     };
@@ -196,6 +201,11 @@ void session_turn(struct session *session, int64_t until_ms, struct pollfd *extr
     session_look(session, session_now_ms());
 }
 
+void session_turn(struct session *session, int64_t until_ms, struct pollfd *extra)
+{
+    session_wait_for(session, until_ms, session->signals.fd, extra);
+}
+
 void session_ask(struct session *session, int64_t patience_ms)
 {
     int64_t begin_ms = session_now_ms(), now_ms = begin_ms;
@@ -204,7 +214,7 @@ void session_ask(struct session *session, int64_t patience_ms)
         if (session->look_id == 0) {
             session->look_at_ms = now_ms;
         }
-        session_turn(session, begin_ms + patience_ms, NULL);
+        session_wait_for(session, begin_ms + patience_ms, -1, NULL);
         now_ms = session_now_ms();
     }
 }
@@ -222,9 +232,9 @@ int session_open(struct session *session, const struct args *args)
     session->look_params = json_dumps(params, JSON_COMPACT);
     json_decref(params);
     /* Signals still do what they always do: while nothing is asked for, there is nothing to withdraw. */
-    int code = rlock_open(NULL, SESSION_CONNECT_MS_MAX, &session->client);
-    if (code != 0) {
-        return text_warn_failure(code, NULL, "no daemon: ");
+    int status = reach_open(&session->client);
+    if (status != 0) {
+        return status;
     }
     session->is_connected = true;
     rlock_on_event(session->client, session_on_event, session);
@@ -302,33 +312,20 @@ bool session_take(struct session *session, int *ret_status)
     return status == 0;
 }
 
-/* Sends whichever request gives the lock back. False: there is nothing to give, or nobody to give it to. */
-static bool session_start_return(struct session *session)
-{
-    if (!session->is_connected) {
-        return false;
-    }
-    if (session->state == SESSION_HELD) {
-        return rlock_unlock_start(session->lock) == 0;
-    }
-    /* From a daemon that stops, for librlock the lock is over; but it still takes it back, so that others
-     * need not wait until the lease has run out. */
-    return session->state == SESSION_LOST && !session->is_lost_early &&
-           rlock_call_start(session->client, "unlock", session->look_params, &session->return_id) == 0;
-}
-
 int session_give_back(struct session *session)
 {
     int64_t give_up_at_ms = session_now_ms() + SESSION_RETURN_MS_MAX;
-    bool is_waiting = session_start_return(session);
     int signo;
-    while (is_waiting && session->is_connected &&
-           (session->state == SESSION_HELD || session->return_id != 0)) {
+    /* It fails if there is nothing to give back, or nobody to give it to. A daemon that stops still takes back
+     * what it has called lost, so that others need not wait until the lease has run out. */
+    session->is_returning = rlock_unlock_start(session->lock) == 0;
+    while (session->is_returning && session->is_connected && session_now_ms() < give_up_at_ms) {
         session_turn(session, give_up_at_ms, NULL);
         while ((signo = signals_next(&session->signals)) != 0) {
-            is_waiting = is_waiting && signo != SIGINT && signo != SIGTERM && signo != SIGHUP;
+            if (signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT) {
+                session->is_returning = false;
+            }
         }
-        is_waiting = is_waiting && session_now_ms() < give_up_at_ms;
     }
     return session->state == SESSION_LOST ? EX_TEMPFAIL : 0;
 }

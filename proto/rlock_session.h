@@ -49,7 +49,7 @@ struct session {
     int64_t look_id;      /* of the question under way; 0: none */
     int64_t look_at_ms;   /* when it was sent, or when the next one will be */
     int64_t looked_at_ms; /* when the last one was sent that was answered */
-    int64_t return_id;    /* of the unlock that a stopping daemon was asked for; 0: none */
+    bool is_returning;    /* the daemon was asked to take it back, and has not answered */
     char *shown_holder;   /* what has last been said of the one who is waited for */
 };
 
@@ -66,7 +66,8 @@ void session_turn(struct session *session, int64_t until_ms, struct pollfd *extr
 
 /*
  * Asks the daemon anew how long the lock is sure, and waits that long for the answer. For one who would act on
- * an old answer: that it is old may be our own fault, if this process was stopped or the machine slept.
+ * an old answer: that it is old may be our own fault, if this process was stopped or the machine slept. Signals
+ * stay unread meanwhile.
  */
 void session_ask(struct session *session, int64_t patience_ms);
 

@@ -48,7 +48,7 @@ static void show_add_row(struct table *table, const struct rlock_info *info)
     } else if (strcmp(info->state, "held") == 0) {
         command = "(being handed over)";
     }
-    snprintf(waiting, sizeof(waiting), "%zu", info->n_waiting);
+    snprintf(waiting, sizeof(waiting), "%" PRId64, (int64_t)info->n_waiting + info->n_waiting_more);
     const char *cells[] = {
         [SHOW_KEY] = info->key,
         [SHOW_PID] = pid,
@@ -91,15 +91,10 @@ static int show_list_json(struct rlock_client *client, const char *prefix)
     json_t *all = json_array(), *next = NULL, *page = NULL;
     int code = 0;
     do {
-        json_t *params = json_pack("{s:s, s:i}", "prefix", prefix != NULL ? prefix : "", "limit", SHOW_PAGE);
-        char *text, *result = NULL;
-        if (json_is_string(next)) {
-            json_object_set(params, "after", next);
-        }
-        text = json_dumps(params, JSON_COMPACT);
-        code = rlock_call(client, "list", text, REACH_MS_MAX, &result);
-        free(text);
-        json_decref(params);
+        json_t *params = json_pack("{s:s, s:i, s:O*}", "prefix", prefix != NULL ? prefix : "", "limit",
+                                   SHOW_PAGE, "after", json_is_string(next) ? next : NULL);
+        char *result = NULL;
+        code = reach_call(client, "list", params, &result);
         json_decref(page);
         page = code == 0 ? json_loads(result, 0, NULL) : NULL;
         free(result);
@@ -149,6 +144,9 @@ static void show_waiting(const struct rlock_info *info)
         snprintf(name, sizeof(name), i == 0 ? "waiting" : "");
         printf("%-10s %zu. for %s: %s\n", name, i + 1, text_age(info->waiting[i].waited_ms, age),
                text_holder(&info->waiting[i], text));
+    }
+    if (info->n_waiting_more > 0) {
+        printf("%-10s and %" PRId64 " more\n", "", info->n_waiting_more);
     }
 }
 

@@ -47,8 +47,15 @@ const char *rlock_program(void)
 
 static _Noreturn void command_exec(const char *const *argv)
 {
-    /* The runner ignores it, and shells pass on what they find ignored. */
-    signal(SIGPIPE, SIG_DFL);
+    sigset_t none;
+
+    /* The runner ignores some, and more under nohup(1) or in the background of a script; shells and rlock pass on
+     * what they find ignored. */
+    for (int signo = 1; signo < SIGRTMIN; signo++) {
+        (void)signal(signo, SIG_DFL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     (void)close_range(STDERR_FILENO + 1, ~0U, 0); /* what libraries here have left open */
     execvp(argv[0], (char *const *)argv);
     _exit(125);
@@ -205,6 +212,21 @@ void command_close_input(struct command *command)
 void command_signal(const struct command *command, int signo)
 {
     ck_assert_int_eq(kill(command->pid, signo), 0);
+}
+
+void command_await_stop(pid_t pid)
+{
+    char path[64], text[512] = "";
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    for (int64_t end_ms = await_now_ms() + AWAIT_MS_MAX; strstr(text, ") T ") == NULL;) {
+        FILE *file = fopen(path, "re");
+
+        ck_assert_ptr_nonnull(file);
+        ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+        fclose(file);
+        ck_assert_int_lt(await_now_ms(), end_ms);
+    }
 }
 
 /* --- its end --------------------------------------------------------------------------------------- */

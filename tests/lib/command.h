@@ -40,6 +40,7 @@ void command_expect_end(struct command *command);
 void command_type(struct command *command, const char *text);
 void command_close_input(struct command *command);
 void command_signal(const struct command *command, int signo);
+void command_await_stop(pid_t pid); /* any process: until it has been stopped */
 
 /* Waits until it ends, which must be by itself and not by a signal: its status. Frees the command. */
 int command_wait(struct command *command);

@@ -449,6 +449,51 @@ START_TEST(test_daemon_dies)
 }
 END_TEST
 
+/* What an event function begins on a connection that has just ended. */
+static struct ended {
+    struct rlock *held, *waiting;
+    int n_asked;
+} ended;
+
+static void ended_ask(struct rlock_client *client, const struct rlock_event *event, void *ctx)
+{
+    struct rlock *lock = NULL;
+    int64_t id;
+
+    (void)event;
+    (void)ctx;
+    ck_assert_int_eq(rlock_refresh_start(ended.held, 0), -ECONNRESET);
+    ck_assert_int_eq(rlock_cancel(ended.waiting),
+                     rlock_state(ended.waiting) == RLOCK_WAITING ? -ECONNRESET : 0);
+    ck_assert_int_ne(rlock_unlock_start(ended.held), 0);
+    ck_assert_int_eq(rlock_lock_start(client, "n", NULL, &lock), -ECONNRESET);
+    ck_assert_int_eq(rlock_call_start(client, "ping", NULL, &id), -ECONNRESET);
+    ended.n_asked++;
+}
+
+START_TEST(test_nothing_is_begun_after_the_end)
+{
+    struct rlock_client *client = events_client();
+    struct news *news = news_of(client);
+    int64_t id;
+
+    ended.held = events_hold(client, news, "k", 0);
+    probe_do(scene.probe, "SET m thief");
+    rlockd_signal(scene.rlockd, SIGSTOP);
+    ck_assert_int_eq(rlock_call_start(client, "ping", NULL, &id),
+                     0); /* its answer comes first, with the end */
+    ended.waiting = events_ask(client, "m", (struct rlock_options){0});
+    rlockd_signal(scene.rlockd, SIGKILL);
+    ck_assert_int_eq(rlockd_wait(scene.rlockd), 128 + SIGKILL);
+    rlock_on_event(client, ended_ask, NULL);
+    ck_assert_int_eq(rlock_wait(client, EVENTS_MS), -ECONNRESET);
+    ck_assert_int_eq(ended.n_asked, 4); /* the answer, the refusal, the loss, the end */
+    ck_assert_int_eq(rlock_poll_events(client), POLLIN);
+    rlock_close(client);
+    free(news);
+}
+END_TEST
+
 Suite *test_client_events_suite(void)
 {
     Suite *suite = suite_create("client_events");
@@ -466,5 +511,6 @@ Suite *test_client_events_suite(void)
     tcase_add_test(tcase, test_call_start);
     tcase_add_test(tcase, test_daemon_stops);
     tcase_add_test(tcase, test_daemon_dies);
+    tcase_add_test(tcase, test_nothing_is_begun_after_the_end);
     return suite;
 }

@@ -2,44 +2,33 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * librlock against a daemon that says what it likes: a socket on which the test itself answers. No byte
- * of it is believed blindly, and whatever is no message ends the connection, but never the program.
+ * librlock against a daemon that says what it likes. No byte of it is believed blindly, and whatever is no
+ * message ends the connection, but never the program.
  */
 
 #include "tests/lib/await.h"
+#include "tests/lib/fake_daemon.h"
 #include "tests/lib/news.h"
-#include "tests/lib/scratch.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 Suite *test_client_stream_suite(void);
 
 static struct stream {
-    int fd; /* the daemon's end */
-    char request[70000];
+    struct fake_daemon daemon;
     struct rlock_client *client;
     struct news *news;
 } stream;
 
 static void stream_open(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char path[SCRATCH_PATH_CAP];
-    int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", scratch_path(path, "fake.sock"));
-    ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    ck_assert_int_eq(listen(listen_fd, 1), 0);
-    ck_assert_int_eq(rlock_open(path, AWAIT_MS_MAX, &stream.client), 0);
-    stream.fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    ck_assert_int_ge(stream.fd, 0);
-    close(listen_fd);
+    fake_daemon_open(&stream.daemon);
+    ck_assert_int_eq(rlock_open(stream.daemon.path, AWAIT_MS_MAX, &stream.client), 0);
+    fake_daemon_accept(&stream.daemon);
     stream.news = news_of(stream.client);
 }
 
@@ -47,38 +36,7 @@ static void stream_close(void)
 {
     rlock_close(stream.client);
     free(stream.news);
-    if (stream.fd >= 0) {
-        close(stream.fd);
-    }
-}
-
-static void stream_say(const char *text)
-{
-    ck_assert_int_eq(send(stream.fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-/* Reads the client's next request; its id. */
-static int64_t stream_hear(void)
-{
-    size_t len = 0;
-    const char *id;
-
-    do {
-        ck_assert_uint_lt(len, sizeof(stream.request));
-        ck_assert_int_eq(recv(stream.fd, stream.request + len, 1, 0), 1);
-    } while (stream.request[len++] != '\n');
-    stream.request[len] = '\0';
-    id = strstr(stream.request, "\"id\":");
-    return id != NULL ? strtoll(id + strlen("\"id\":"), NULL, 10) : 0;
-}
-
-/* Answers the request with that id; `answer` begins with "result" or "error". */
-static void stream_answer(int64_t id, const char *answer)
-{
-    char text[1024];
-
-    (void)snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":%lld,%s}\n", (long long)id, answer);
-    stream_say(text);
+    fake_daemon_close(&stream.daemon);
 }
 
 #define STREAM_GRANT                                                                                       \
@@ -90,7 +48,7 @@ static struct rlock *stream_hold(void)
     struct rlock *lock = NULL;
 
     ck_assert_int_eq(rlock_lock_start(stream.client, "k", NULL, &lock), 0);
-    stream_answer(stream_hear(), STREAM_GRANT);
+    fake_daemon_answer(&stream.daemon, fake_daemon_hear(&stream.daemon), STREAM_GRANT);
     news_expect(stream.client, stream.news, RLOCK_EVENT_GRANTED);
     return lock;
 }
@@ -127,14 +85,15 @@ START_TEST(test_nonsense)
 {
     struct rlock *lock = stream_hold();
 
-    stream_say(stream_nonsense[_i]);
+    fake_daemon_say(&stream.daemon, stream_nonsense[_i]);
     news_expect(stream.client, stream.news, RLOCK_EVENT_LOST);
     ck_assert_int_eq(news_expect(stream.client, stream.news, RLOCK_EVENT_ENDED)->code, -EPROTO);
     ck_assert(!rlock_valid(lock));
     ck_assert_str_eq(rlock_reason(lock), "disconnected");
     ck_assert_int_eq(rlock_dispatch(stream.client), -EPROTO);
     ck_assert_str_ne(rlock_error_text(stream.client), "");
-    ck_assert_int_eq(recv(stream.fd, stream.request, 1, 0), 0); /* the daemon sees it end, and gives back */
+    /* The daemon sees it end, and gives back. */
+    ck_assert_int_eq(recv(stream.daemon.fd, stream.daemon.request, 1, 0), 0);
 }
 END_TEST
 
@@ -153,7 +112,7 @@ START_TEST(test_bad_grant)
     struct rlock *lock = NULL;
 
     ck_assert_int_eq(rlock_lock_start(stream.client, "k", NULL, &lock), 0);
-    stream_answer(stream_hear(), stream_bad_grants[_i]);
+    fake_daemon_answer(&stream.daemon, fake_daemon_hear(&stream.daemon), stream_bad_grants[_i]);
     while (news_next(stream.client, stream.news)->type != RLOCK_EVENT_ENDED) {
         continue;
     }
@@ -168,7 +127,7 @@ START_TEST(test_bad_answer_to_blocking_call)
 {
     struct rlock *lock = NULL;
 
-    stream_answer(INT64_C(1) << 20, "\"result\":{}");
+    fake_daemon_answer(&stream.daemon, INT64_C(1) << 20, "\"result\":{}");
     ck_assert_int_eq(rlock_lock(stream.client, "k", NULL, AWAIT_MS_MAX, &lock), -EPROTO);
     ck_assert_ptr_null(lock);
     ck_assert_int_eq(news_expect(stream.client, stream.news, RLOCK_EVENT_ENDED)->code, -EPROTO);
@@ -184,7 +143,7 @@ START_TEST(test_grant_and_loss_in_one_read)
     (void)snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":%d,%s}\n%s", 1 << 20, STREAM_GRANT,
                    "{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7,"
                    "\"reason\":\"forced\",\"message\":\"sorry\"}}\n");
-    stream_say(text);
+    fake_daemon_say(&stream.daemon, text);
     ck_assert_int_eq(rlock_lock(stream.client, "k", NULL, AWAIT_MS_MAX, &lock), RLOCK_E_NOT_HELD);
     ck_assert_str_eq(rlock_error(stream.client)->why, "forced");
     ck_assert_ptr_null(lock);
@@ -197,10 +156,10 @@ START_TEST(test_error_without_request)
 {
     const struct news_item *item;
 
-    stream_say("{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":7,\"message\":\"too many\","
-               "\"data\":{\"reason\":\"limit\",\"limit\":\"connections\"}}}\n");
-    close(stream.fd);
-    stream.fd = -1;
+    fake_daemon_say(&stream.daemon,
+                    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":7,\"message\":\"too many\","
+                    "\"data\":{\"reason\":\"limit\",\"limit\":\"connections\"}}}\n");
+    fake_daemon_hang_up(&stream.daemon);
     item = news_expect(stream.client, stream.news, RLOCK_EVENT_ENDED);
     ck_assert_int_eq(item->code, RLOCK_E_LIMIT);
     ck_assert_int_eq(rlock_dispatch(stream.client), RLOCK_E_LIMIT);
@@ -221,14 +180,13 @@ START_TEST(test_byte_by_byte)
 
     for (size_t i = 0; i < strlen(text); i++) {
         news_expect_none(stream.news);
-        ck_assert_int_eq(send(stream.fd, text + i, 1, 0), 1);
+        ck_assert_int_eq(send(stream.daemon.fd, text + i, 1, 0), 1);
         ck_assert_int_eq(rlock_wait(stream.client, AWAIT_MS_MAX), 0);
     }
     ck_assert_str_eq(news_expect(stream.client, stream.news, RLOCK_EVENT_LOST)->reason, "forced");
     ck_assert_int_eq(rlock_state(lock), RLOCK_LOST);
-    stream_say("{\"jsonrpc\":");
-    close(stream.fd);
-    stream.fd = -1;
+    fake_daemon_say(&stream.daemon, "{\"jsonrpc\":");
+    fake_daemon_hang_up(&stream.daemon);
     ck_assert_int_eq(news_expect(stream.client, stream.news, RLOCK_EVENT_ENDED)->code, -ECONNRESET);
 }
 END_TEST
@@ -239,10 +197,10 @@ START_TEST(test_last_words)
     struct rlock *lock = stream_hold();
     const struct news_item *item;
 
-    stream_say("{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7,"
-               "\"reason\":\"shutdown\",\"message\":\"bye\"}}\n");
-    close(stream.fd);
-    stream.fd = -1;
+    fake_daemon_say(&stream.daemon,
+                    "{\"jsonrpc\":\"2.0\",\"method\":\"lost\",\"params\":{\"key\":\"k\",\"fence\":7,"
+                    "\"reason\":\"shutdown\",\"message\":\"bye\"}}\n");
+    fake_daemon_hang_up(&stream.daemon);
     ck_assert_int_eq(rlock_refresh_start(lock, 0), 0);
     ck_assert_int_eq(rlock_poll_events(stream.client), POLLIN | POLLOUT); /* that is due to be said */
     item = news_expect(stream.client, stream.news, RLOCK_EVENT_LOST);
@@ -265,12 +223,12 @@ START_TEST(test_backlog)
     for (int i = 0; i < 100; i++, n++) {
         ck_assert_int_eq(rlock_call_start(stream.client, "ping", NULL, &id), 0);
     }
-    ck_assert_int_eq(stream_hear(), first_id);
+    ck_assert_int_eq(fake_daemon_hear(&stream.daemon), first_id);
     for (int i = 1; i < n; i++) {
         int64_t heard;
 
         ck_assert_int_eq(rlock_dispatch(stream.client), 0);
-        heard = stream_hear();
+        heard = fake_daemon_hear(&stream.daemon);
         ck_assert_int_gt(heard, first_id);
         if (i == n - 1) {
             ck_assert_int_eq(heard, id);

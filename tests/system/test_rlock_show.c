@@ -13,6 +13,8 @@
 
 Suite *test_rlock_show_suite(void);
 
+enum { SHOW_WAITERS = 103 };
+
 static struct client *show_holder, *show_waiter;
 
 /* "disk" is held with a note and waited for; "tape" is held by another program. */
@@ -98,6 +100,35 @@ START_TEST(test_list_of_many)
 }
 END_TEST
 
+/* The daemon names only the first of many waiters, but all of them count. */
+START_TEST(test_all_waiters_count)
+{
+    char *said;
+
+    for (int i = 0; i < SHOW_WAITERS - 1; i++) {
+        client_ask_lock(scene_client(), "disk");
+    }
+    AWAIT(scene_stat("claims_waiting") == SHOW_WAITERS);
+    said = rlock_says(0, "list", NULL);
+    ck_assert_msg(show_says(said, "   %d  ", SHOW_WAITERS), "%s", said);
+    free(said);
+    said = rlock_says(0, "show", "disk", NULL);
+    ck_assert(show_says(said, " 100. for "));
+    ck_assert(show_says(said, "\n           and %d more\n", SHOW_WAITERS - 100));
+    free(said);
+}
+END_TEST
+
+START_TEST(test_what_is_not_utf8)
+{
+    ck_assert_int_eq(rlock_status("list", "\xff", NULL), 64);
+    ck_assert_int_eq(rlock_status("list", "--json", "\xff", NULL), 64);
+    ck_assert_int_eq(rlock_status("show", "\xff", NULL), 64);
+    ck_assert_int_eq(rlock_status("show", "--json", "\xff", NULL), 64);
+    ck_assert_int_eq(rlock_status("force-unlock", "\xff", NULL), 64);
+}
+END_TEST
+
 START_TEST(test_list_fits_the_terminal)
 {
     const char *argv[] = {rlock_program(), "list", NULL};
@@ -179,6 +210,11 @@ START_TEST(test_force_unlock)
     said = rlock_says(0, "force-unlock", "door", NULL);
     ck_assert_str_eq(said, "door: nobody held it\n");
     free(said);
+    probe_do(scene.probe, "SET tape x PX 60000");
+    said = rlock_says(0, "force-unlock", "--json", "tape", NULL);
+    ck_assert_str_eq(said, "{\"key\":\"tape\"}\n");
+    ck_assert(!probe_has(scene.probe, "tape"));
+    free(said);
 }
 END_TEST
 
@@ -188,7 +224,7 @@ START_TEST(test_call)
 
     ck_assert_str_eq(said, "{\"key\":\"door\",\"state\":\"free\"}\n");
     free(said);
-    said = rlock_says(0, "call", "ping", NULL);
+    said = rlock_says(0, "call", "ping", "--json", NULL); /* it always is */
     ck_assert_str_eq(said, "\"pong\"\n");
     free(said);
     said = rlock_says(1, "call", "try_lock", "{\"key\":\"disk\"}", NULL);
@@ -208,6 +244,8 @@ Suite *test_rlock_show_suite(void)
     tcase_add_test(tcase, test_list);
     tcase_add_test(tcase, test_list_json);
     tcase_add_test(tcase, test_list_of_many);
+    tcase_add_test(tcase, test_all_waiters_count);
+    tcase_add_test(tcase, test_what_is_not_utf8);
     tcase_add_test(tcase, test_list_fits_the_terminal);
     tcase_add_test(tcase, test_show);
     tcase_add_test(tcase, test_stats_and_ping);

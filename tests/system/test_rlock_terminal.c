@@ -182,6 +182,8 @@ START_TEST(test_reader_in_the_background)
         command_type(shell, "jobs -s | wc -l; echo ag''ain\n");
         command_expect(shell, "echo ag''ain\r\n");
     } while (strtol(command_line(shell), NULL, 10) == 0);
+    command_expect(shell, "again\r\n");
+    command_expect(shell, "ready> "); /* behind all that bash has to tell, which names the command, too */
     command_type(shell, "fg\n");
     command_expect(shell, "rlock run k cat\r\n");
     command_type(shell, "one\n");
@@ -234,6 +236,17 @@ START_TEST(test_lock_kept_while_stopped)
 }
 END_TEST
 
+START_TEST(test_nothing_of_the_terminal_is_inherited)
+{
+    struct command *shell = terminal_shell();
+
+    command_type(shell, "rlock run k sh -c 'ls /proc/self/fd | tr \"\\n\" .; echo'\n");
+    command_expect(shell, "0.1.2.3.\r\n"); /* the last is the directory */
+    terminal_expect_status(shell, 0);
+    terminal_exit(shell);
+}
+END_TEST
+
 START_TEST(test_pipelines_and_scripts)
 {
     struct command *shell = terminal_shell();
@@ -243,6 +256,13 @@ START_TEST(test_pipelines_and_scripts)
     command_expect(shell, "up\r\n");
     command_type(shell, "key\n");
     command_expect(shell, "[key]\r\n");
+    /* A script that reads the terminal after the command has read it. */
+    command_type(shell, "sh -c 'rlock run k head -n 1; read -r a; echo \"[$a]\"'\n");
+    command_type(shell, "first\n");
+    command_expect(shell, "first\r\n"); /* the terminal's echo, and the command */
+    command_expect(shell, "first\r\n");
+    command_type(shell, "second\n");
+    command_expect(shell, "[second]\r\n");
     /* Ctrl-C ends a whole script, not only the command in it. */
     command_type(shell, "sh -c 'rlock run k sh -c " TERMINAL_LOOP "; sleep 60'\n");
     command_expect(shell, "up\r\n");
@@ -321,6 +341,7 @@ Suite *test_rlock_terminal_suite(void)
     tcase_add_test(tcase, test_reader_in_the_background);
     tcase_add_test(tcase, test_lock_lost_while_stopped);
     tcase_add_test(tcase, test_lock_kept_while_stopped);
+    tcase_add_test(tcase, test_nothing_of_the_terminal_is_inherited);
     tcase_add_test(tcase, test_pipelines_and_scripts);
     tcase_add_test(tcase, test_window_size);
     tcase_add_test(tcase, test_first_of_a_session);

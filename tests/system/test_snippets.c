@@ -10,6 +10,7 @@
 #include "tests/lib/command.h"
 #include "tests/lib/scene.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 Suite *test_snippets_suite(void);
@@ -38,6 +39,17 @@ static bool snippet_can_run(const char *program)
     }
     fprintf(stderr, "snippets: %s is not here, so its client was not run\n", program);
     return false;
+}
+
+/* As if rlock were installed. */
+static void snippet_find_rlock(void)
+{
+    char directory[PATH_MAX], path[2 * PATH_MAX];
+
+    ck_assert_ptr_nonnull(realpath(rlock_program(), directory));
+    *strrchr(directory, '/') = '\0';
+    (void)snprintf(path, sizeof(path), "%s:%s", directory, getenv("PATH"));
+    setenv("PATH", path, 1);
 }
 
 /* Starts one that has the lock when this returns. */
@@ -79,13 +91,15 @@ static const struct snippet_row {
     const char *program;
     const char *argv[5];
 } snippet_rows[] = {
+    {"bash", {"bash", SNIPPETS "bash", "k"}},
     {"python3", {"python3", SNIPPETS "py", "k"}},
     {"node", {"node", SNIPPETS "mjs", "k"}},
     {"go", {"go", "run", SNIPPETS "go", "k"}},
 };
 
-START_TEST(test_over_the_socket)
+START_TEST(test_without_the_library)
 {
+    snippet_find_rlock();
     if (snippet_can_run(snippet_rows[_i].program)) {
         snippet_expect_both_ends(snippet_rows[_i].argv);
     }
@@ -133,6 +147,9 @@ START_TEST(test_with_the_library)
     snippet_shell("test -z \"$(nm -D --defined-only $INSTALLED/usr/lib/librlock.so | grep -v -i rlock_)\"");
     snippet_shell("test -z \"$(nm -g --defined-only $INSTALLED/usr/lib/librlock.a | grep ' [A-TV-Z] ' | "
                   "grep -v rlock_)\"");
+    /* The program asks for this very interface, and a later librlock that has another can stand beside it. */
+    snippet_shell("readelf -dW $PROGRAM | grep -q 'NEEDED.*\\[librlock\\.so\\.0\\]'");
+    snippet_shell("nm -D $PROGRAM | grep -q 'U rlock_open@RLOCK_0$'");
     (void)snprintf(library, sizeof(library), "%s/usr/lib", getenv("INSTALLED"));
     setenv("LD_LIBRARY_PATH", library, 1);
     snippet_expect_both_ends(run);
@@ -142,6 +159,16 @@ START_TEST(test_with_the_library)
 }
 END_TEST
 
+/* What was built, described by pkg-config where it was built. */
+static void snippet_use_build(const char *program)
+{
+    setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);
+    setenv("RLOCK_BUILD", getenv("RLOCK_BUILD") != NULL ? getenv("RLOCK_BUILD") : "build", 1);
+    setenv("PKG_CONFIG_PATH", getenv("RLOCK_BUILD"), 1);
+    setenv("LD_LIBRARY_PATH", getenv("RLOCK_BUILD"), 1);
+    setenv("PROGRAM", program, 1);
+}
+
 /* The library must tell that there is no memory, wherever that happens. */
 START_TEST(test_no_memory)
 {
@@ -150,22 +177,37 @@ START_TEST(test_no_memory)
     if (SNIPPET_IS_SANITIZED) {
         return; /* a sanitizer has a malloc() of its own */
     }
-    setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);
-    setenv("RLOCK_BUILD", getenv("RLOCK_BUILD") != NULL ? getenv("RLOCK_BUILD") : "build", 0);
-    setenv("PROGRAM", scratch_path(program, "no_memory"), 1);
-    snippet_shell(
-        "cc -o $PROGRAM tests/programs/client_no_memory.c "
-        "$(PKG_CONFIG_PATH=$RLOCK_BUILD pkg-config --cflags rlock) $RLOCK_BUILD/librlock.a -ljansson");
+    snippet_use_build(scratch_path(program, "no_memory"));
+    snippet_shell("cc -o $PROGRAM tests/programs/client_no_memory.c "
+                  "$(pkg-config --cflags rlock) $RLOCK_BUILD/librlock.a -ljansson");
     snippet_shell("$PROGRAM");
     AWAIT(scene_stat("leases_held") == 0 && !probe_has(scene.probe, "k") && !probe_has(scene.probe, "m"));
 }
 END_TEST
 
-START_TEST(test_header_in_cxx)
+START_TEST(test_in_cxx)
 {
-    if (snippet_can_run("g++")) {
-        snippet_shell("g++ -fsyntax-only -Wall -Wextra -Werror -x c++ proto/rlock.h");
+    char program[SCRATCH_PATH_CAP];
+    const char *run[] = {program, "k", NULL};
+    struct command *command;
+
+    if (SNIPPET_IS_SANITIZED || !snippet_can_run("g++")) {
+        return;
     }
+    snippet_use_build(scratch_path(program, "cxx"));
+    snippet_shell("g++ -std=c++11 -Wall -Wextra -pedantic -Werror -o $PROGRAM tests/programs/client_cxx.cc "
+                  "$(pkg-config --cflags --libs rlock)");
+    command = command_start(run);
+    command_expect(command, "locked ");
+    command_expect(command, "done");
+    ck_assert_int_eq(command_wait(command), 0);
+    AWAIT(!probe_has(scene.probe, "k"));
+}
+END_TEST
+
+START_TEST(test_header_is_strict_c)
+{
+    snippet_shell("cc -std=c99 -fsyntax-only -Wall -Wextra -pedantic -Werror -x c proto/rlock.h");
 }
 END_TEST
 
@@ -174,9 +216,10 @@ Suite *test_snippets_suite(void)
     Suite *suite = suite_create("snippets");
     TCase *tcase = scene_case(suite, "snippets", scene_open_default);
 
-    tcase_add_loop_test(tcase, test_over_the_socket, 0, sizeof(snippet_rows) / sizeof(snippet_rows[0]));
+    tcase_add_loop_test(tcase, test_without_the_library, 0, sizeof(snippet_rows) / sizeof(snippet_rows[0]));
     tcase_add_test(tcase, test_with_the_library);
     tcase_add_test(tcase, test_no_memory);
-    tcase_add_test(tcase, test_header_in_cxx);
+    tcase_add_test(tcase, test_in_cxx);
+    tcase_add_test(tcase, test_header_is_strict_c);
     return suite;
 }

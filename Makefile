@@ -45,6 +45,7 @@ LIB_SRC    := $(wildcard tests/lib/*.c)
 SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
 FUZZERS    := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 SIM_SRC    := $(sort $(wildcard tests/sim/*.c))
+PRELOADS   := $(sort $(patsubst tests/programs/preload_%.c,%,$(wildcard tests/programs/preload_*.c)))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
 MAN_SRC    := $(sort $(wildcard proto/*.[1-8] conf/*.[1-8] daemon/*.[1-8]))
@@ -126,7 +127,7 @@ deps: ## install the packages that are missing (Debian, Ubuntu), or name them
 run-built: all
 	@exec tests/lib/run.sh $(BUILD)
 
-check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%) $(PRELOADS:%=$(BUILD)/preload/%.so)
 	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
 
 runner: $(BUILD)/runner
@@ -228,6 +229,12 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 	$(Q)$(LINK) $(PKG_LIBS)
 
 $(BUILD)/fuzz/replay_client: $(BUILD)/librlock.a
+
+# What tests put before the C library of a process. Without sanitizers: it is loaded before they are there.
+$(BUILD)/preload/%.so: tests/programs/preload_%.c tests/lib/clock_page.h tests/lib/fault_page.h
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) -D_GNU_SOURCE -I. -std=gnu11 -O1 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl
 
 # All sources at once, since all of them are to be instrumented.
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)

@@ -8,6 +8,7 @@
  */
 
 #include "tests/lib/command.h"
+#include "tests/lib/sanitized.h"
 #include "tests/lib/scene.h"
 
 #include <stdio.h>
@@ -105,15 +106,6 @@ static void snippet_install(void)
     snippet_shell("test -e $INSTALLED/usr/share/man/man7/rlock-protocol.7");
 }
 
-/* gcc tells by a macro, clang by a feature. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SNIPPET_IS_SANITIZED true
-#elif defined(__has_feature)
-#define SNIPPET_IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SNIPPET_IS_SANITIZED false
-#endif
-
 #define SNIPPET_PKG_CONFIG "PKG_CONFIG_LIBDIR=$INSTALLED/usr/lib/pkgconfig pkg-config"
 
 START_TEST(test_with_the_library)
@@ -121,7 +113,7 @@ START_TEST(test_with_the_library)
     char program[SCRATCH_PATH_CAP], library[SCRATCH_PATH_CAP + 16];
     const char *run[] = {program, "k", NULL};
 
-    if (SNIPPET_IS_SANITIZED) {
+    if (IS_SANITIZED) {
         fprintf(stderr, "snippets: a library with sanitizers needs a program with them, so none was built\n");
         return;
     }
@@ -147,7 +139,7 @@ START_TEST(test_no_memory)
 {
     char program[SCRATCH_PATH_CAP];
 
-    if (SNIPPET_IS_SANITIZED) {
+    if (IS_SANITIZED) {
         return; /* a sanitizer has a malloc() of its own */
     }
     setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);

@@ -46,6 +46,7 @@ SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_
 FUZZERS    := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 SIM_SRC    := $(sort $(wildcard tests/sim/*.c))
 PRELOADS   := $(sort $(patsubst tests/programs/preload_%.c,%,$(wildcard tests/programs/preload_*.c)))
+SOAK_SRC   := $(sort $(wildcard tests/soak/*.c))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
 MAN_SRC    := $(sort $(wildcard proto/*.[1-8] conf/*.[1-8] daemon/*.[1-8]))
@@ -105,7 +106,7 @@ LINK         = $(CC) $(CFLAGS) $(HARDEN) $(LINKING) $(LDFLAGS) -o $@ $(filter %.
 
 # ---------------------------------------------------------------------------------------- targets
 
-.PHONY: all run demo check deps install uninstall bench sim mutants fuzz lint format coverage clean help FORCE \
+.PHONY: all run demo check deps install uninstall bench sim mutants fuzz soak lint format coverage clean help FORCE \
         run-built demo-built check-built runner
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -172,9 +173,14 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the cor
 	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 \
 	    -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/found/$$name tests/fuzz/corpus/$$name; done
 
+MINUTES ?= 1
+soak: all $(BUILD)/soak ## real processes, killed and stopped at random, while locks go on (MINUTES=30, SEED=7)
+	@$(BUILD)/soak -m $(MINUTES) $(if $(SEED),-s $(SEED)) $(BUILD)/rlockd
+
 coverage: ## which lines and branches the tests reach (needs lcov)
 	@tests/lib/deps.sh lcov
-	@+$(MAKE) --no-print-directory BUILD=$(BUILD)/cov CFLAGS='-O0 -g --coverage -fprofile-update=atomic' \
+	@+CK_TIMEOUT_MULTIPLIER=5 $(MAKE) --no-print-directory BUILD=$(BUILD)/cov \
+	  CFLAGS='-O0 -g --coverage -fprofile-update=atomic -DCOVERAGE' \
 	  OBJCOPY=: LDFLAGS=-Wl,-z,muldefs check-built # gcov's own names must stay visible in librlock.a
 	@tests/lib/coverage.sh $(BUILD)/cov
 
@@ -246,6 +252,10 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
 $(BUILD)/sim: $(SIM_OBJ)
 	$(call say,LINK)
 	$(Q)$(LINK) $(SIM_LIBS)
+
+$(BUILD)/soak: $(call obj,$(SOAK_SRC))
+	$(call say,LINK)
+	$(Q)$(LINK) -lhiredis -ljansson
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(INNER_OBJ)
 	@mkdir -p $(@D)

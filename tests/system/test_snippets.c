@@ -8,7 +8,7 @@
  */
 
 #include "tests/lib/command.h"
-#include "tests/lib/sanitized.h"
+#include "tests/lib/instrumented.h"
 #include "tests/lib/scene.h"
 
 #include <stdio.h>
@@ -113,7 +113,7 @@ START_TEST(test_with_the_library)
     char program[SCRATCH_PATH_CAP], library[SCRATCH_PATH_CAP + 16];
     const char *run[] = {program, "k", NULL};
 
-    if (IS_SANITIZED) {
+    if (IS_INSTRUMENTED) {
         fprintf(stderr, "snippets: a library with sanitizers needs a program with them, so none was built\n");
         return;
     }
@@ -139,7 +139,7 @@ START_TEST(test_no_memory)
 {
     char program[SCRATCH_PATH_CAP];
 
-    if (IS_SANITIZED) {
+    if (IS_INSTRUMENTED) {
         return; /* a sanitizer has a malloc() of its own */
     }
     setenv("RLOCK_SOCKET", scene.rlockd->socket_path, 1);

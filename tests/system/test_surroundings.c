@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * What stands around the daemon: a service manager that wants to hear from it, a log that nobody reads, and
- * programs that it might start.
+ * What stands around the daemon: a service manager that wants to hear from it, a log that nobody reads,
+ * programs that it might start, and somebody at its command line.
  */
 
 #include "tests/lib/scene.h"
@@ -136,6 +136,29 @@ START_TEST(test_no_descriptor_is_inherited)
 }
 END_TEST
 
+static const struct usage_row {
+    const char *option;
+    int status;
+    const char *text;
+} usage_rows[] = {
+    {"--version", 0, "rlockd "},
+    {"--help", 0, "usage: rlockd [-c FILE] [-t]"},
+    {"--nonsense", 64, "Try: rlockd --help"},
+    {"argument", 64, "takes no argument: argument"},
+};
+
+START_TEST(test_usage)
+{
+    const struct usage_row *row = &usage_rows[_i];
+    struct rlockd *rlockd = rlockd_prepare_text("");
+
+    rlockd_spawn(rlockd, row->option);
+    ck_assert_int_eq(rlockd_wait(rlockd), row->status);
+    ck_assert(rlockd_log_has(rlockd, row->text));
+    rlockd_free(rlockd);
+}
+END_TEST
+
 Suite *test_surroundings_suite(void)
 {
     Suite *suite = suite_create("system: surroundings");
@@ -145,5 +168,6 @@ Suite *test_surroundings_suite(void)
     tcase = scene_case(suite, "surroundings", scene_open_default);
     tcase_add_test(tcase, test_nobody_reads_the_log);
     tcase_add_test(tcase, test_no_descriptor_is_inherited);
+    tcase_add_loop_test(tcase, test_usage, 0, sizeof(usage_rows) / sizeof(usage_rows[0]));
     return suite;
 }

@@ -170,7 +170,8 @@ mutants: ## breaks the core on purpose, in many ways, and shows that the simulat
 
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the core, FUZZ_SECONDS=60 each (needs clang)
 	@set -e; for name in $(FUZZERS); do mkdir -p $(BUILD)/fuzz/found/$$name; \
-	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 \
+	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
+	    $$(test -e tests/fuzz/dict/$$name && echo -dict=tests/fuzz/dict/$$name) -print_final_stats=1 -verbosity=0 \
 	    -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/found/$$name tests/fuzz/corpus/$$name; done
 
 MINUTES ?= 1

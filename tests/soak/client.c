@@ -347,7 +347,7 @@ static void client_look_around(void)
 
 static void client_cycle(void)
 {
-    int64_t ttl_ms = 1000 + (int64_t)soak_draw(&client.seed, 2000);
+    int64_t ttl_ms = SOAK_TTL_MS_MIN + (int64_t)soak_draw(&client.seed, SOAK_TTL_MS_MAX - SOAK_TTL_MS_MIN);
     bool is_try = soak_draw(&client.seed, 6) == 0, is_cancelled = soak_draw(&client.seed, 6) == 0;
 
     client_look_around();

@@ -24,6 +24,7 @@ struct stretch {
 
 struct history {
     uint64_t n_grants;
+    int64_t step_ms, step_over_ms; /* the last one, and when it does not matter any more */
     struct history_key {
         struct stretch stretches[HISTORY_STRETCHES]; /* a ring; the oldest are forgotten */
         uint64_t n;
@@ -55,13 +56,25 @@ static int history_complain(const char *what, int key, const struct stretch *a, 
     return 1;
 }
 
-static int history_compare(int key, const struct stretch *a, const struct stretch *b)
+/* The one of both that began first had begun before the clock went ahead, and its lease was not renewed since. */
+static bool history_is_excused(const struct history *history, const struct stretch *a,
+                               const struct stretch *b)
+{
+    const struct stretch *first = a->first_ms < b->first_ms ? a : b;
+
+    return first->first_ms <= history->step_ms && first->last_ms >= history->step_ms &&
+           first->last_ms <= history->step_over_ms;
+}
+
+static int history_compare(const struct history *history, int key, const struct stretch *a,
+                           const struct stretch *b)
 {
     if (a->first_ms <= b->last_ms && b->first_ms <= a->last_ms) {
         /* Within one millisecond both may be right: one has ended, the other begun. */
         bool is_edge = a->first_ms == b->last_ms || b->first_ms == a->last_ms;
 
-        return is_edge ? 0 : history_complain("two hold a key", key, a, b);
+        return is_edge || history_is_excused(history, a, b) ? 0
+                                                            : history_complain("two hold a key", key, a, b);
     }
     bool is_later = a->first_ms > b->last_ms;
     if (is_later ? a->fence <= b->fence : a->fence >= b->fence) {
@@ -95,12 +108,18 @@ int history_note(struct history *history, int client, int key, int64_t fence, in
             break;
         }
         if (other != own && !(own->is_reported && other->is_reported) &&
-            history_compare(key, own, other) != 0) {
+            history_compare(history, key, own, other) != 0) {
             own->is_reported = other->is_reported = true;
             n_findings++;
         }
     }
     return n_findings > 0;
+}
+
+void history_note_step(struct history *history, int64_t at_ms, int64_t ttl_ms_max)
+{
+    history->step_ms = at_ms;
+    history->step_over_ms = at_ms + ttl_ms_max;
 }
 
 uint64_t history_n_grants(const struct history *history)

@@ -11,7 +11,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { SOAK_CLIENTS = 10, SOAK_KEYS = 4, RING_RECORDS = 1 << 14, RING_TEXT_CAP = 96 };
+enum { SOAK_CLIENTS = 10, SOAK_KEYS = 4, SOAK_TTL_MS_MIN = 1000, SOAK_TTL_MS_MAX = 3000 };
+
+enum { RING_RECORDS = 1 << 14, RING_TEXT_CAP = 96 };
 
 enum record_kind {
     RECORD_BELIEF = 1, /* at at_ms the client held the key: nothing had told it otherwise */

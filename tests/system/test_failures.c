@@ -16,8 +16,8 @@
  */
 
 #include "tests/lib/fault_page.h"
-#include "tests/lib/preload.h"
 #include "tests/lib/instrumented.h"
+#include "tests/lib/preload.h"
 #include "tests/lib/scene.h"
 
 #include <limits.h>

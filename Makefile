@@ -241,7 +241,7 @@ $(BUILD)/fuzz/replay_client: $(BUILD)/librlock.a
 $(BUILD)/preload/%.so: tests/programs/preload_%.c tests/lib/clock_page.h tests/lib/fault_page.h
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(CC) -D_GNU_SOURCE -I. -std=gnu11 -O1 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl
+	$(Q)$(CC) -D_GNU_SOURCE -I. -std=gnu11 -O1 -g $(WARNINGS) $(if $(SAN),-DWITHOUT_MEMORY) -fPIC -shared -o $@ $< -ldl
 
 # All sources at once, since all of them are to be instrumented.
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)

@@ -88,6 +88,8 @@ static bool fault_call(const char *name, int error, int interrupted)
 
 /* --- memory ---------------------------------------------------------------------------------------- */
 
+#ifndef WITHOUT_MEMORY /* a sanitizer brings its own */
+
 void *malloc(size_t len)
 {
     return fault_is_due(FAULT_MEMORY, "malloc") ? (errno = ENOMEM, NULL) : __libc_malloc(len);
@@ -102,6 +104,8 @@ void *realloc(void *old, size_t len)
 {
     return fault_is_due(FAULT_MEMORY, "realloc") ? (errno = ENOMEM, NULL) : __libc_realloc(old, len);
 }
+
+#endif
 
 /* --- descriptors ----------------------------------------------------------------------------------- */
 

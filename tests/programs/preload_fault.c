@@ -175,9 +175,12 @@ int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
     return fault_call("accept4", EMFILE, ECONNABORTED) ? -1 : NEXT(accept4)(fd, address, len, flags);
 }
 
+/* What is known already is to be had; what makes a descriptor, perhaps not. */
 int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-    return fault_call("getsockopt", ENOBUFS, 0) ? -1 : NEXT(getsockopt)(fd, level, name, value, len);
+    return name != SO_ERROR && name != SO_TYPE && fault_call("getsockopt", EMFILE, 0)
+               ? -1
+               : NEXT(getsockopt)(fd, level, name, value, len);
 }
 
 int epoll_create1(int flags)

@@ -45,6 +45,8 @@ LIB_SRC    := $(wildcard tests/lib/*.c)
 SUITE_SRC  := $(foreach dir,unit lua system,$(sort $(wildcard tests/$(dir)/test_*.c)))
 FUZZERS    := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 SIM_SRC    := $(sort $(wildcard tests/sim/*.c))
+PRELOADS   := $(sort $(patsubst tests/programs/preload_%.c,%,$(wildcard tests/programs/preload_*.c)))
+SOAK_SRC   := $(sort $(wildcard tests/soak/*.c))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 LUA_SRC    := $(sort $(wildcard lua/*.lua))
 MAN_SRC    := $(sort $(wildcard proto/*.[1-8] conf/*.[1-8] daemon/*.[1-8]))
@@ -104,7 +106,7 @@ LINK         = $(CC) $(CFLAGS) $(HARDEN) $(LINKING) $(LDFLAGS) -o $@ $(filter %.
 
 # ---------------------------------------------------------------------------------------- targets
 
-.PHONY: all run demo check deps install uninstall bench sim mutants fuzz lint format coverage clean help FORCE \
+.PHONY: all run demo check deps install uninstall bench sim mutants fuzz soak lint format coverage clean help FORCE \
         run-built demo-built check-built runner
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -129,7 +131,7 @@ run-built: all
 demo-built: all
 	@exec tests/lib/demo.sh $(BUILD)
 
-check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+check-built: all runner $(BUILD)/sim $(FUZZERS:%=$(BUILD)/fuzz/replay_%) $(PRELOADS:%=$(BUILD)/preload/%.so)
 	@RLOCK_BUILD=$(BUILD) $(BUILD)/runner $(TESTS)
 
 runner: $(BUILD)/runner
@@ -171,12 +173,18 @@ mutants: ## breaks the core on purpose, in many ways, and shows that the simulat
 
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%) ## random input at each parser and at the core, FUZZ_SECONDS=60 each (needs clang)
 	@set -e; for name in $(FUZZERS); do mkdir -p $(BUILD)/fuzz/found/$$name; \
-	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 \
+	  $(BUILD)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
+	    $$(test -e tests/fuzz/dict/$$name && echo -dict=tests/fuzz/dict/$$name) -print_final_stats=1 -verbosity=0 \
 	    -artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/fuzz/found/$$name tests/fuzz/corpus/$$name; done
+
+MINUTES ?= 1
+soak: all $(BUILD)/soak ## real processes, killed and stopped at random, while locks go on (MINUTES=30, SEED=7)
+	@$(BUILD)/soak -m $(MINUTES) $(if $(SEED),-s $(SEED)) $(BUILD)/rlockd
 
 coverage: ## which lines and branches the tests reach (needs lcov)
 	@tests/lib/deps.sh lcov
-	@+$(MAKE) --no-print-directory BUILD=$(BUILD)/cov CFLAGS='-O0 -g --coverage -fprofile-update=atomic' \
+	@+CK_TIMEOUT_MULTIPLIER=5 $(MAKE) --no-print-directory BUILD=$(BUILD)/cov \
+	  CFLAGS='-O0 -g --coverage -fprofile-update=atomic -DCOVERAGE' \
 	  OBJCOPY=: LDFLAGS=-Wl,-z,muldefs check-built # gcov's own names must stay visible in librlock.a
 	@tests/lib/coverage.sh $(BUILD)/cov
 
@@ -232,6 +240,12 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 
 $(BUILD)/fuzz/replay_client: $(BUILD)/librlock.a
 
+# What tests put before the C library of a process. Without sanitizers: it is loaded before they are there.
+$(BUILD)/preload/%.so: tests/programs/preload_%.c tests/lib/clock_page.h tests/lib/fault_page.h
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) -D_GNU_SOURCE -I. -std=gnu11 -O1 -g $(WARNINGS) $(if $(SAN),-DWITHOUT_MEMORY) -fPIC -shared -o $@ $< -ldl
+
 # All sources at once, since all of them are to be instrumented.
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
 	@mkdir -p $(@D)
@@ -242,6 +256,10 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(INNER_OBJ)
 $(BUILD)/sim: $(SIM_OBJ)
 	$(call say,LINK)
 	$(Q)$(LINK) $(SIM_LIBS)
+
+$(BUILD)/soak: $(call obj,$(SOAK_SRC))
+	$(call say,LINK)
+	$(Q)$(LINK) -lhiredis -ljansson
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(INNER_OBJ)
 	@mkdir -p $(@D)

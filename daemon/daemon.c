@@ -31,6 +31,7 @@
 #include "daemon/redis/store.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -381,13 +382,21 @@ static void daemon_watch(struct daemon *daemon)
 /* --- the way up ------------------------------------------------------------------------------------ */
 
 /* What must be there before anything is allocated or hashed. */
-static void daemon_prepare_libraries(void)
+static int daemon_prepare_libraries(void)
 {
     int r = uv_replace_allocator(alloc_bytes, alloc_resize, alloc_zeroed, free);
     assert(r == 0);
     rpc_setup(alloc_bytes, free);
-    ssize_t len = getrandom(&table_seed, sizeof(table_seed), 0);
-    assert(len == sizeof(table_seed));
+    ssize_t len;
+    do {
+        len = getrandom(&table_seed, sizeof(table_seed), 0);
+    } while (len < 0 && errno == EINTR); /* early at boot it waits for the kernel to have some */
+    if (len < 0) {
+        log_error("cannot start: no random numbers: %s", strerror(errno));
+        return -errno;
+    }
+    assert(len == sizeof(table_seed)); /* so few bytes come whole */
+    return 0;
 }
 
 static void daemon_name_instance(struct daemon *daemon)
@@ -490,7 +499,9 @@ static void daemon_free(struct daemon *daemon)
 
 int daemon_run(const struct config *config, const char *config_path)
 {
-    daemon_prepare_libraries();
+    if (daemon_prepare_libraries() < 0) {
+        return 1;
+    }
     struct daemon *daemon = alloc_zeroed(1, sizeof(*daemon));
     daemon->first = daemon->config = config;
     daemon->config_path = config_path;

@@ -36,17 +36,19 @@ static const char main_help[] =
     "Exit status: 0 stopped, 1 could not start, 64 wrong usage, 78 bad configuration.\n";
 
 /* A descriptor that the parent closed would be given to the first socket, and be written to as stderr. */
-static void main_open_standard_fds(void)
+static int main_open_standard_fds(void)
 {
     int fd;
 
     do {
         fd = open("/dev/null", O_RDWR);
-        if (fd < 0) {
-            abort(); /* there is nowhere to say why */
+        if (fd < 0 && errno != EINTR) {
+            log_error("cannot open /dev/null: %s", strerror(errno)); /* if there is somebody to be told */
+            return -1;
         }
     } while (fd <= STDERR_FILENO);
     close(fd);
+    return 0;
 }
 
 static void main_ignore_sigpipe(void)
@@ -135,7 +137,9 @@ int main(int argc, char **argv)
     char error[CONFIG_ERROR_CAP];
 
     main_ignore_sigpipe();
-    main_open_standard_fds();
+    if (main_open_standard_fds() != 0) {
+        return EXIT_FAILURE;
+    }
     int status = main_parse(argc, argv, &options);
     if (status >= 0) {
         return status;

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAKE_ARGC_MAX = 16, FAKE_CLIENTS_MAX = 64 };
+enum { FAKE_ARGC_MAX = 16, FAKE_CLIENTS_MAX = 256 };
 
 union fake_handle {
     uv_handle_t handle;
@@ -38,6 +38,7 @@ struct fake_redis {
     union fake_handle listener;
     bool is_tcp;
     fake_redis_fn on_command;
+    void (*on_client)(void *ctx, struct fake_client *client); /* NULL: nobody wants to know */
     void *ctx;
     struct fake_client *clients[FAKE_CLIENTS_MAX]; /* NULL: gone */
     int n_clients;
@@ -241,6 +242,14 @@ static void fake_on_connection(uv_stream_t *listener, int status)
     client->conn.handle.data = client;
     ck_assert_int_eq(uv_accept(listener, &client->conn.stream), 0);
     ck_assert_int_eq(uv_read_start(&client->conn.stream, fake_on_alloc, fake_on_read), 0);
+    if (fake->on_client != NULL) {
+        fake->on_client(fake->ctx, client);
+    }
+}
+
+void fake_redis_on_client(struct fake_redis *fake, void (*on_client)(void *ctx, struct fake_client *client))
+{
+    fake->on_client = on_client;
 }
 
 struct fake_redis *fake_redis_open(uv_loop_t *loop, const char *unix_path, fake_redis_fn on_command,

@@ -21,6 +21,7 @@ typedef bool (*fake_redis_fn)(void *ctx, struct fake_client *client, int argc, c
 /* `unix_path` NULL: TCP, see fake_redis_port(). */
 struct fake_redis *fake_redis_open(uv_loop_t *loop, const char *unix_path, fake_redis_fn on_command,
                                    void *ctx);
+void fake_redis_on_client(struct fake_redis *fake, void (*on_client)(void *ctx, struct fake_client *client));
 void fake_redis_close(struct fake_redis *fake); /* with all its connections; memory goes with the handles */
 int fake_redis_port(const struct fake_redis *fake);
 int fake_redis_n_clients(const struct fake_redis *fake); /* connections taken so far */

@@ -13,6 +13,8 @@
 
 #include "tests/lib/proxy.h"
 
+#include "tests/lib/await.h"
+
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
@@ -30,11 +32,12 @@ enum { PROXY_CONNECTIONS = 16, PROXY_ROOM = 1 << 20 };
 struct stream { /* one direction of a connection */
     int from_fd, to_fd;
     size_t start, len;
-    char *bytes; /* PROXY_ROOM of them */
+    int64_t due_ms; /* nothing goes on before */
+    char *bytes;    /* PROXY_ROOM of them */
 };
 
 struct connection {
-    bool is_open;
+    bool is_open, is_orphan;
     struct stream requests, replies;
 };
 
@@ -45,7 +48,8 @@ struct proxy {
     uint64_t turns; /* how often the thread has carried out orders */
     int wake_fd, listen_fd;
     struct sockaddr_un listen_address, redis_address;
-    bool hold_requests, hold_replies, refuse, cut, stop;
+    bool hold_requests, hold_replies, refuse, cut, orphan, deliver, stop;
+    int delay_ms; /* of replies */
     struct connection connections[PROXY_CONNECTIONS];
 };
 
@@ -95,7 +99,7 @@ static void proxy_accept(struct proxy *proxy)
 }
 
 /* Moves what can be moved without waiting; false: one end has gone. */
-static bool stream_move(struct stream *stream, bool hold)
+static bool stream_move(struct stream *stream, bool hold, int delay_ms)
 {
     char *end = stream->bytes + stream->start + stream->len;
     size_t room = PROXY_ROOM - stream->start - stream->len;
@@ -104,8 +108,11 @@ static bool stream_move(struct stream *stream, bool hold)
     if (n == 0 || (n < 0 && room && errno != EAGAIN)) {
         return false;
     }
+    if (n > 0 && stream->len == 0) {
+        stream->due_ms = await_now_ms() + delay_ms;
+    }
     stream->len += n > 0 ? (size_t)n : 0;
-    if (hold || stream->len == 0) {
+    if (hold || stream->len == 0 || (delay_ms > 0 && await_now_ms() < stream->due_ms)) {
         return true;
     }
     n = send(stream->to_fd, stream->bytes + stream->start, stream->len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -120,6 +127,23 @@ static bool stream_move(struct stream *stream, bool hold)
     return true;
 }
 
+/* The daemon sees the end, Redis does not. */
+static void connection_orphan(struct connection *connection)
+{
+    close(connection->requests.from_fd);
+    connection->requests.from_fd = connection->replies.to_fd = -1;
+    connection->is_orphan = true;
+}
+
+/* The last of an orphan; Redis may have closed it. */
+static void connection_deliver(struct connection *connection)
+{
+    const struct stream *requests = &connection->requests;
+
+    (void)!send(requests->to_fd, requests->bytes + requests->start, requests->len, MSG_NOSIGNAL);
+    connection_close(connection);
+}
+
 /* Carries out the orders and moves bytes, with the lock held. */
 static void proxy_turn(struct proxy *proxy)
 {
@@ -131,13 +155,20 @@ static void proxy_turn(struct proxy *proxy)
     for (int i = 0; i < PROXY_CONNECTIONS; i++) {
         struct connection *connection = &proxy->connections[i];
 
-        if (connection->is_open &&
-            (proxy->cut || proxy->refuse || !stream_move(&connection->requests, proxy->hold_requests) ||
-             !stream_move(&connection->replies, proxy->hold_replies))) {
+        if (connection->is_orphan) {
+            if (proxy->deliver) {
+                connection_deliver(connection);
+            }
+        } else if (connection->is_open && proxy->orphan) {
+            connection_orphan(connection);
+        } else if (connection->is_open &&
+                   (proxy->cut || proxy->refuse ||
+                    !stream_move(&connection->requests, proxy->hold_requests, /* delay_ms= */ 0) ||
+                    !stream_move(&connection->replies, proxy->hold_replies, proxy->delay_ms))) {
             connection_close(connection);
         }
     }
-    proxy->cut = false;
+    proxy->cut = proxy->orphan = proxy->deliver = false;
     proxy->turns++;
     pthread_cond_broadcast(&proxy->turned);
 }
@@ -152,9 +183,10 @@ static nfds_t proxy_pollfds(struct proxy *proxy, struct pollfd *fds)
     for (int i = 0; i < PROXY_CONNECTIONS; i++) {
         struct connection *connection = &proxy->connections[i];
         short to_redis = connection->requests.len && !proxy->hold_requests ? POLLOUT : 0;
-        short to_daemon = connection->replies.len && !proxy->hold_replies ? POLLOUT : 0;
+        short to_daemon =
+            connection->replies.len && !proxy->hold_replies && proxy->delay_ms == 0 ? POLLOUT : 0;
 
-        if (connection->is_open) {
+        if (connection->is_open && !connection->is_orphan) {
             fds[n++] =
                 (struct pollfd){.fd = connection->requests.from_fd, .events = (short)(POLLIN | to_daemon)};
             fds[n++] =
@@ -174,8 +206,10 @@ static void *proxy_run(void *ctx)
         nfds_t n = proxy_pollfds(proxy, fds);
         uint64_t wakes;
 
+        int timeout_ms = proxy->delay_ms > 0 ? 1 : -1;
+
         pthread_mutex_unlock(&proxy->lock);
-        (void)poll(fds, n, -1);
+        (void)poll(fds, n, timeout_ms);
         pthread_mutex_lock(&proxy->lock);
         if (fds[0].revents) {
             (void)!read(proxy->wake_fd, &wakes, sizeof(wakes));
@@ -265,6 +299,24 @@ void proxy_refuse(struct proxy *proxy, bool refuse)
 void proxy_cut(struct proxy *proxy)
 {
     proxy_order(proxy, &proxy->cut, true);
+}
+
+void proxy_orphan(struct proxy *proxy)
+{
+    proxy_order(proxy, &proxy->orphan, true);
+}
+
+void proxy_deliver_orphans(struct proxy *proxy)
+{
+    proxy_order(proxy, &proxy->deliver, true);
+}
+
+void proxy_delay_replies(struct proxy *proxy, int delay_ms)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->delay_ms = delay_ms;
+    pthread_mutex_unlock(&proxy->lock);
+    proxy_wake(proxy);
 }
 
 static size_t proxy_held(struct proxy *proxy, bool requests)

@@ -20,5 +20,12 @@ void proxy_hold_replies(struct proxy *proxy, bool hold);
 void proxy_refuse(struct proxy *proxy, bool refuse); /* true: cuts, and nobody listens any more */
 void proxy_cut(struct proxy *proxy);                 /* ends every connection; new ones are taken */
 
+void proxy_delay_replies(struct proxy *proxy, int delay_ms); /* each comes so much later; 0: at once */
+
+/* Ends every connection for the daemon only: Redis does not hear of it, and what was held of its requests is
+ * kept, as a packet may be on its way. Delivered, Redis gets it, if it still listens. */
+void proxy_orphan(struct proxy *proxy);
+void proxy_deliver_orphans(struct proxy *proxy);
+
 size_t proxy_held_requests(struct proxy *proxy); /* bytes that it holds back just now */
 size_t proxy_held_replies(struct proxy *proxy);

@@ -8,6 +8,7 @@
  */
 
 #include "tests/lib/command.h"
+#include "tests/lib/instrumented.h"
 #include "tests/lib/scene.h"
 
 #include <limits.h>
@@ -119,15 +120,6 @@ static void snippet_install(void)
     snippet_shell("test -e $INSTALLED/usr/share/man/man7/rlock-protocol.7");
 }
 
-/* gcc tells by a macro, clang by a feature. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SNIPPET_IS_SANITIZED true
-#elif defined(__has_feature)
-#define SNIPPET_IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define SNIPPET_IS_SANITIZED false
-#endif
-
 #define SNIPPET_PKG_CONFIG "PKG_CONFIG_LIBDIR=$INSTALLED/usr/lib/pkgconfig pkg-config"
 
 START_TEST(test_with_the_library)
@@ -135,7 +127,7 @@ START_TEST(test_with_the_library)
     char program[SCRATCH_PATH_CAP], library[SCRATCH_PATH_CAP + 16];
     const char *run[] = {program, "k", NULL};
 
-    if (SNIPPET_IS_SANITIZED) {
+    if (IS_INSTRUMENTED) {
         fprintf(stderr, "snippets: a library with sanitizers needs a program with them, so none was built\n");
         return;
     }
@@ -174,7 +166,7 @@ START_TEST(test_no_memory)
 {
     char program[SCRATCH_PATH_CAP];
 
-    if (SNIPPET_IS_SANITIZED) {
+    if (IS_INSTRUMENTED) {
         return; /* a sanitizer has a malloc() of its own */
     }
     snippet_use_build(scratch_path(program, "no_memory"));

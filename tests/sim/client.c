@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { ASKS_MAX = 500 }; /* requests without an answer: beyond that nobody asks just for the sake of it */
+enum { REST_US = 100000 }; /* between requests whose answer nobody waits for */
 
 struct letter {
     struct task task;
@@ -187,7 +187,8 @@ static void slot_ask_this_and_that(struct slot *slot)
     } else {
         client_send(client, &(struct event){.kind = EV_ECHO, .echo = from});
     }
-    slot_rest(slot);
+    slot->state = SLOT_IDLE;
+    slot_wait(slot, REST_US, REST_US + client->world->plan.think_ms_max * 1000);
 }
 
 static void slot_unlock(struct slot *slot)
@@ -256,7 +257,7 @@ static void slot_on_task(void *ctx)
         }
         if (!client_connect(client)) {
             slot_wait(slot, 1000, 500000);
-        } else if (dice_chance(&world->dice, 50) && oracle_n_asks(world->oracle) < ASKS_MAX) {
+        } else if (dice_chance(&world->dice, 50)) {
             slot_ask_this_and_that(slot);
         } else {
             slot_lock(slot);

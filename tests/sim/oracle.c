@@ -316,11 +316,6 @@ void oracle_note_kept(struct oracle *oracle, const struct host *host, int key, i
 
 /* --- progress, and the end ------------------------------------------------------------------------- */
 
-size_t oracle_n_asks(const struct oracle *oracle)
-{
-    return oracle->n_asks;
-}
-
 bool oracle_is_quiet(const struct oracle *oracle)
 {
     for (size_t i = 0; i < oracle->n_tenures; i++) {

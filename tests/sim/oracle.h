@@ -67,7 +67,6 @@ void oracle_ran_out(struct oracle *oracle, const char *key, size_t key_len);
 /* Something has happened that no lock can stand: what follows from it must be over within the bound. */
 void oracle_excuse(struct oracle *oracle);
 
-size_t oracle_n_asks(const struct oracle *oracle); /* requests that are still to be answered */
 /* Nobody waits, nobody believes. */
 bool oracle_is_quiet(const struct oracle *oracle);
 /* Progress: what is still waiting after the bound (in ms) that the plan allows. */

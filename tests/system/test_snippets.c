@@ -183,7 +183,7 @@ START_TEST(test_in_cxx)
     const char *run[] = {program, "k", NULL};
     struct command *command;
 
-    if (SNIPPET_IS_SANITIZED || !snippet_can_run("g++")) {
+    if (IS_INSTRUMENTED || !snippet_can_run("g++")) {
         return;
     }
     snippet_use_build(scratch_path(program, "cxx"));

@@ -75,18 +75,25 @@ static int64_t attempt_pause(const struct claim *claim, enum answer answer)
     return claim->retry_interval_ms;
 }
 
-/* When the next attempt is due: when the first claim has waited its interval, or the lease of the other host
- * would end, so that a host which has crashed costs its ttl and no interval more. */
+/* That instant, or the one at which the lease of the other host would end, so that a host which has crashed
+ * costs its ttl and no interval more. */
+static int64_t attempt_by(const struct key *key, int64_t at_ms)
+{
+    bool ends_before = key->other_until_ms > 0 && key->other_until_ms < at_ms;
+    return ends_before ? key->other_until_ms + 1 : at_ms;
+}
+
+/* When the first claim has waited its interval. */
 static int64_t attempt_due_at(const struct key *key)
 {
-    int64_t due_ms = key->other_until_ms > 0 ? key->other_until_ms + 1 : INT64_MAX;
+    int64_t due_ms = INT64_MAX;
     const struct claim *claim;
     DL_FOREACH (key->waiting, claim) {
         if (claim->try_at_ms < due_ms) {
             due_ms = claim->try_at_ms;
         }
     }
-    return due_ms;
+    return attempt_by(key, due_ms);
 }
 
 static void attempt_failed(struct broker *broker, struct key *key, enum answer answer, int64_t remaining_ms,
@@ -99,19 +106,26 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
         broker->stats->attempts_held++;
     }
 
+    /* This one was for all of them, so the next is an interval away: the shortest that anybody wants. Who came
+     * at another moment is due in between, and counts the next one; nobody waits for longer than his own
+     * interval for an attempt, and many who wait cost Redis no more than one. */
+    int64_t pause_ms = INT64_MAX;
     struct claim *claim, *next;
     DL_FOREACH_SAFE (key->waiting, claim, next) {
+        int64_t own_pause_ms = attempt_pause(claim, answer);
         bool was_due = claim->try_at_ms <= broker->now_ms;
         if (was_due) {
             claim->n_attempts++;
-            claim->try_at_ms = broker->now_ms + attempt_pause(claim, answer);
+            claim->try_at_ms = broker->now_ms + own_pause_ms;
         }
         enum refusal refusal = attempt_verdict(claim, answer, was_due);
         if (refusal != 0) {
             key_refuse_claim(broker, claim, refusal);
+        } else if (own_pause_ms < pause_ms) {
+            pause_ms = own_pause_ms;
         }
     }
-    key->attempt_at_ms = key->waiting != NULL ? attempt_due_at(key) : broker->now_ms;
+    key->attempt_at_ms = key->waiting != NULL ? attempt_by(key, broker->now_ms + pause_ms) : broker->now_ms;
     /* It was made for those who do not wait; by now somebody does, and is to queue. */
     if (answer == ANSWER_TAKEN && !key->attempt.may_queue && key->n_waiting > key->n_tries) {
         key->is_prompted = true;

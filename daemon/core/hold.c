@@ -60,11 +60,21 @@ void hold_refuse_refreshes(struct broker *broker, struct key *key, enum refusal 
     }
 }
 
+/* Whether some refresh has not been sent along with a renewal yet. They are sent in order, so the last
+ * one tells. */
+static bool hold_has_unsent_refresh(const struct key *key)
+{
+    return key->refreshes != NULL && key->refreshes->prev->op_id == 0;
+}
+
 void hold_add_refresh(struct broker *broker, struct key *key, const struct ev_refresh *asked)
 {
     if (asked->ttl_ms != 0) {
         key->grant->ttl_ms = asked->ttl_ms;
         key->lease->ttl_ms = asked->ttl_ms;
+    }
+    if (asked->from.request_id == 0 && hold_has_unsent_refresh(key)) {
+        return; /* a notification: nobody waits for its answer, and a renewal is to be sent anyway */
     }
     struct refresh *refresh = alloc_zeroed(1, sizeof(*refresh));
     refresh->peer_id = asked->from.peer_id;
@@ -81,13 +91,6 @@ static void hold_settle_refreshes(struct broker *broker, struct key *key)
     while (key->refreshes != NULL && broker->now_ms >= key->refreshes->due_ms) {
         hold_refuse_refresh(broker, key, key->refreshes, REFUSED_UNAVAILABLE, 0, hold_no_answer);
     }
-}
-
-/* Whether some refresh has not been sent along with a renewal yet. They are sent in order, so the last
- * one tells. */
-static bool hold_has_unsent_refresh(const struct key *key)
-{
-    return key->refreshes != NULL && key->refreshes->prev->op_id == 0;
 }
 
 /* --- renewals -------------------------------------------------------------------------------------- */

@@ -180,14 +180,7 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
                      outcome->answer == ANSWER_TAKEN ? ENDING_TAKEN : ENDING_DELETED, NULL);
         leave_forget(broker, lease);
         return;
-    case ANSWER_REFUSED:
-        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
-        if (!lease->is_queued) {
-            leave_forget(broker, lease); /* what is at the key runs out */
-            return;
-        }
-        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
-        return;
+    case ANSWER_REFUSED: /* for now: rights may come back before the lease is over */
     case ANSWER_TRANSIENT:
     case ANSWER_UNSENT:
     case ANSWER_UNKNOWN:

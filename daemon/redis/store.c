@@ -287,7 +287,8 @@ static void store_take_error(struct store_op *op, const struct reply *reply)
     if (answer == ANSWER_TAKEN && op->kind != FX_RENEW && op->kind != FX_RELEASE) {
         answer = ANSWER_REFUSED; /* no use in waiting until that key is free */
     }
-    if (answer == ANSWER_TRANSIENT && strstr(reply->text, "READONLY ") != NULL) {
+    if (answer == ANSWER_TRANSIENT &&
+        (strstr(reply->text, "READONLY ") != NULL || strstr(reply->text, "MASTERDOWN ") != NULL)) {
         /* The master has become a replica. A new connection looks for a master again. */
         link_break(op->store->link, "Redis has become a replica");
     }

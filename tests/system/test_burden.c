@@ -292,6 +292,26 @@ START_TEST(test_requests_without_an_answer_are_limited)
 }
 END_TEST
 
+/* Nobody is told of what a notification came to, so many of them are one wish. */
+START_TEST(test_refresh_notifications_are_not_kept)
+{
+    struct client *client = scene_client();
+    long rss_kib;
+
+    client_call(client, "lock", "{'key':'k','ttl_ms':600000}");
+    rss_kib = rlockd_rss_kib(scene.rlockd);
+    scene_stop_redis();
+    for (int i = 0; i < 500; i++) { /* some half a million */
+        burden_talk(client, "{\"jsonrpc\":\"2.0\",\"method\":\"refresh\",\"params\":{\"key\":\"k\"}}\n");
+    }
+    client_expect_nothing(client);
+    ck_assert_int_le(rlockd_rss_kib(scene.rlockd), rss_kib + BURDEN_RSS_KIB_MAX);
+    scene_continue_redis();
+    client_call(client, "refresh", "{'key':'k'}");
+    client_call(client, "unlock", "{'key':'k'}");
+}
+END_TEST
+
 static void burden_open_limited(void)
 {
     scene_open("timeout = 30s\n[limits]\nwaiting_per_connection = 100\n");
@@ -330,5 +350,6 @@ Suite *test_burden_suite(void)
     tcase_add_test(tcase, test_long_answers_are_cut);
     tcase = scene_case(suite, "burden of requests", burden_open_limited);
     tcase_add_test(tcase, test_requests_without_an_answer_are_limited);
+    tcase_add_test(tcase, test_refresh_notifications_are_not_kept);
     return suite;
 }

@@ -444,9 +444,31 @@ START_TEST(attempts_count_only_for_whom_they_were_due)
                         "[  10] lock a #2 ttl 1000 value 1\n"
                         "[  20] lock a #3 ttl 1000 value 1\n"
                         "[  30] lock a #4 ttl 1000 value 1\n"
-                        "[  35] lock a #5 ttl 1000 value 1\n"
+                        "[  40] lock a #5 ttl 1000 value 1\n"
                         "[  40] 2:2 refused a held remaining 5000\n"
                         "[  50] lock a #6 ttl 1000 value 1\n");
+}
+END_TEST
+
+/* Each comes at another moment, and is tried at once; from then on one attempt an interval is for all. */
+START_TEST(many_who_wait_cost_no_more_than_one)
+{
+    for (uint64_t peer = 1; peer <= 4; peer++) {
+        story_until(story, ((int64_t)peer - 1) * 20);
+        story_claim(story, peer, peer, "a", CLAIM(.retry_interval_ms = 100));
+        story_answer_taken(story, peer, 5000);
+    }
+    for (uint64_t op = 5; op <= 7; op++) {
+        story_until(story, 60 + ((int64_t)op - 4) * 100);
+        story_answer_taken(story, op, 5000);
+    }
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[  20] lock a #2 ttl 1000 value 1\n"
+                        "[  40] lock a #3 ttl 1000 value 1\n"
+                        "[  60] lock a #4 ttl 1000 value 1\n"
+                        "[ 160] lock a #5 ttl 1000 value 1\n"
+                        "[ 260] lock a #6 ttl 1000 value 1\n"
+                        "[ 360] lock a #7 ttl 1000 value 1\n");
 }
 END_TEST
 
@@ -562,6 +584,7 @@ Suite *test_story_locks_suite(void)
     tcase_add_test(tcase, an_abandoned_attempt_serves_the_next_who_comes);
     tcase_add_test(tcase, each_claim_is_tried_at_its_own_interval);
     tcase_add_test(tcase, attempts_count_only_for_whom_they_were_due);
+    tcase_add_test(tcase, many_who_wait_cost_no_more_than_one);
     tcase_add_test(tcase, few_attempts_are_under_way_at_once);
     tcase_add_test(tcase, attempts_without_a_link_are_few);
     tcase_add_test(tcase, a_release_ends_with_the_lease);

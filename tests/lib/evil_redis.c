@@ -108,11 +108,11 @@ static void evil_answer_script(struct evil_redis *evil, struct fake_client *clie
     long long first = 0;
     char reply[64];
 
-    if (argc > 7) { /* with a ttl, and how many fences are wanted */
+    if (argc > 8) { /* with a ttl, and how many fences are wanted */
         first = evil->next_fence;
-        evil->next_fence += atoll(argv[7]);
+        evil->next_fence += atoll(argv[8]);
     }
-    snprintf(reply, sizeof(reply), "*2\r\n:1\r\n:%lld\r\n", first);
+    snprintf(reply, sizeof(reply), "*3\r\n:1\r\n:%lld\r\n:0\r\n", first);
     evil_say(evil, client, reply);
 }
 
@@ -141,8 +141,8 @@ static bool evil_on_command(void *ctx, struct fake_client *client, int argc, cha
     pthread_mutex_lock(&evil->lock);
     struct evil_row *row = evil_row(evil, evil_name(evil, argc, argv));
     row->n++;
-    if (strcmp(row->name, "lock") == 0 && argc > 5) {
-        evil_note_value(evil, argv[5]);
+    if (strcmp(row->name, "lock") == 0 && argc > 6) {
+        evil_note_value(evil, argv[6]);
     }
     enum evil_manner manner = row->times != 0 ? row->manner : EVIL_GOOD;
     row->times -= row->times > 0;

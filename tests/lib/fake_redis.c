@@ -29,7 +29,8 @@ struct fake_client {
     struct fake_redis *fake;
     union fake_handle conn;
     struct buf in;
-    int number;
+    int number; /* 0: it has said nothing yet, or only listens */
+    bool is_listener;
     char room[65536];
 };
 
@@ -42,6 +43,7 @@ struct fake_redis {
     void *ctx;
     struct fake_client *clients[FAKE_CLIENTS_MAX]; /* NULL: gone */
     int n_clients;
+    struct fake_client *open[FAKE_CLIENTS_MAX]; /* all that are there; NULL: a free place */
     char run_id[41];
     char info[512];
 };
@@ -64,9 +66,44 @@ static void fake_on_client_closed(uv_handle_t *handle)
 
 static void fake_client_forget(struct fake_client *client)
 {
-    if (client->fake != NULL) {
-        client->fake->clients[client->number - 1] = NULL;
-        client->fake = NULL;
+    struct fake_redis *fake = client->fake;
+
+    if (fake == NULL) {
+        return;
+    }
+    if (client->number > 0) {
+        fake->clients[client->number - 1] = NULL;
+    }
+    for (int i = 0; i < FAKE_CLIENTS_MAX; i++) {
+        fake->open[i] = fake->open[i] == client ? NULL : fake->open[i];
+    }
+    client->fake = NULL;
+}
+
+static void fake_client_note(struct fake_client *client)
+{
+    int i = 0;
+
+    while (i < FAKE_CLIENTS_MAX && client->fake->open[i] != NULL) {
+        i++;
+    }
+    ck_assert_int_lt(i, FAKE_CLIENTS_MAX);
+    client->fake->open[i] = client;
+}
+
+/* Its first word tells: the daemon's other connection, which only listens, begins with ROLE. */
+static void fake_client_judge(struct fake_client *client, const char *word)
+{
+    struct fake_redis *fake = client->fake;
+
+    if (client->number > 0 || client->is_listener) {
+        return;
+    }
+    client->is_listener = strcmp(word, "ROLE") == 0;
+    if (!client->is_listener) {
+        ck_assert_int_lt(fake->n_clients, FAKE_CLIENTS_MAX);
+        fake->clients[fake->n_clients++] = client;
+        client->number = fake->n_clients;
     }
 }
 
@@ -147,6 +184,8 @@ static void fake_answer(struct fake_client *client, int argc, char **argv)
         fake_reply(client, ":1\r\n");
     } else if (strcmp(argv[0], "SCRIPT") == 0) {
         fake_reply(client, "$40\r\n0123456789abcdef0123456789abcdef01234567\r\n");
+    } else if (strcmp(argv[0], "SUBSCRIBE") == 0) {
+        fake_reply(client, "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n");
     } else if (strcmp(argv[0], "PING") == 0) {
         fake_reply(client, "+PONG\r\n");
     } else {
@@ -207,7 +246,10 @@ static void fake_on_read(uv_stream_t *stream, ssize_t n_read, const uv_buf_t *ro
     }
     buf_append(&client->in, room->base, (size_t)n_read);
     while (client->fake != NULL && fake_take_command(client, &argc, argv)) {
-        if (!client->fake->on_command(client->fake->ctx, client, argc, argv) && client->fake != NULL) {
+        fake_client_judge(client, argv[0]);
+        bool is_answered =
+            !client->is_listener && client->fake->on_command(client->fake->ctx, client, argc, argv);
+        if (!is_answered && client->fake != NULL) {
             fake_answer(client, argc, argv);
         }
         for (int i = 0; i < argc; i++) {
@@ -230,10 +272,8 @@ static void fake_on_connection(uv_stream_t *listener, int status)
     struct fake_client *client = alloc_zeroed(1, sizeof(*client));
 
     ck_assert_int_eq(status, 0);
-    ck_assert_int_lt(fake->n_clients, FAKE_CLIENTS_MAX);
     client->fake = fake;
-    fake->clients[fake->n_clients++] = client;
-    client->number = fake->n_clients;
+    fake_client_note(client);
     if (fake->is_tcp) {
         ck_assert_int_eq(uv_tcp_init(fake->loop, &client->conn.tcp), 0);
     } else {
@@ -284,9 +324,9 @@ static void fake_on_listener_closed(uv_handle_t *handle)
 
 void fake_redis_close(struct fake_redis *fake)
 {
-    for (int i = 0; i < fake->n_clients; i++) {
-        if (fake->clients[i] != NULL) {
-            fake_client_close(fake->clients[i]);
+    for (int i = 0; i < FAKE_CLIENTS_MAX; i++) {
+        if (fake->open[i] != NULL) {
+            fake_client_close(fake->open[i]);
         }
     }
     uv_close(&fake->listener.handle, fake_on_listener_closed);

@@ -5,7 +5,8 @@
 /*
  * A Redis that says what the test wants: on the test's own loop, on a Unix socket or, for what only TCP
  * can do, on a port of the loopback address. What the test does not answer itself is answered as a
- * well-behaved master would.
+ * well-behaved master would. A daemon's other connection, which only listens to other hosts, is treated well
+ * and neither counted nor shown.
  */
 
 #include <stdbool.h>
@@ -24,7 +25,7 @@ struct fake_redis *fake_redis_open(uv_loop_t *loop, const char *unix_path, fake_
 void fake_redis_on_client(struct fake_redis *fake, void (*on_client)(void *ctx, struct fake_client *client));
 void fake_redis_close(struct fake_redis *fake); /* with all its connections; memory goes with the handles */
 int fake_redis_port(const struct fake_redis *fake);
-int fake_redis_n_clients(const struct fake_redis *fake); /* connections taken so far */
+int fake_redis_n_clients(const struct fake_redis *fake); /* connections that have said something so far */
 void fake_redis_set_run_id(struct fake_redis *fake, const char *run_id);
 /* Appended to INFO's reply, lines with \r\n. */
 void fake_redis_set_info(struct fake_redis *fake, const char *lines);

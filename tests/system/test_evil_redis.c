@@ -247,7 +247,7 @@ START_TEST(test_renewals_go_on)
     AWAIT(evil_redis_n(stage.redis, "refresh") >= 5);
     client_expect_nothing(client);
 
-    evil_redis_answer(stage.redis, "refresh", 1, "*2\r\n:-1\r\n:0\r\n");
+    evil_redis_answer(stage.redis, "refresh", 1, "*3\r\n:-1\r\n:0\r\n:0\r\n");
     json_t *lost = client_expect_notice(client, "lost");
     ck_assert_str_eq(member_text(lost, "reason"), "deleted");
     ck_assert_int_eq(member_int(lost, "fence"), fence);
@@ -270,12 +270,12 @@ static const char *const nonsense[] = {
     "*-1\r\n",
     "*0\r\n",
     "*1\r\n:1\r\n",
-    "*2\r\n:1\r\n+x\r\n",
-    "*2\r\n:7\r\n:1\r\n",
-    "*2\r\n:1\r\n:0\r\n",
-    "*2\r\n:1\r\n:-5\r\n",
-    "*2\r\n:1\r\n:9007199254740993\r\n",
-    "*2\r\n:-1\r\n:0\r\n",
+    "*3\r\n:1\r\n+x\r\n:0\r\n",
+    "*3\r\n:7\r\n:1\r\n:0\r\n",
+    "*3\r\n:1\r\n:0\r\n:0\r\n",
+    "*3\r\n:1\r\n:-5\r\n:0\r\n",
+    "*3\r\n:1\r\n:9007199254740993\r\n:0\r\n",
+    "*3\r\n:-1\r\n:0\r\n:0\r\n",
     "*3\r\n:1\r\n:1000\r\n*0\r\n",
     "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
     "\x15\x03\x01\x00\x02\x02\x28",
@@ -305,10 +305,10 @@ END_TEST
 
 /* Good replies, and something behind them. */
 static const char *const surplus[] = {
-    "*2\r\n:1\r\n:5000\r\n:5\r\n",
-    "*2\r\n:1\r\n:5000\r\n*2\r\n:1\r\n:6000\r\n",
-    "*2\r\n:1\r\n:5000\r\n-ERR max number of clients reached\r\n",
-    "*2\r\n:1\r\n:5000\r\nx",
+    "*3\r\n:1\r\n:5000\r\n:0\r\n:5\r\n",
+    "*3\r\n:1\r\n:5000\r\n:0\r\n*3\r\n:1\r\n:6000\r\n:0\r\n",
+    "*3\r\n:1\r\n:5000\r\n:0\r\n-ERR max number of clients reached\r\n",
+    "*3\r\n:1\r\n:5000\r\n:0\r\nx",
 };
 
 START_TEST(test_surplus)

@@ -51,11 +51,11 @@ static int replies_find_script(const char *text)
  * number of fences, if any. */
 static void replies_succeed(struct fake_client *client, int script, char **argv)
 {
-    int64_t n_fences = script == SCRIPT_UNLOCK ? 0 : atoll(argv[7]);
+    int64_t n_fences = script == SCRIPT_UNLOCK ? 0 : atoll(argv[8]);
     char reply[64];
 
     stage->next_fence += n_fences;
-    snprintf(reply, sizeof(reply), "*2\r\n:1\r\n:%lld\r\n",
+    snprintf(reply, sizeof(reply), "*3\r\n:1\r\n:%lld\r\n:0\r\n",
              n_fences > 0 ? (long long)(stage->next_fence - n_fences) : 0);
     fake_reply(client, reply);
 }
@@ -76,7 +76,7 @@ static bool replies_on_command(void *ctx, struct fake_client *client, int argc, 
     }
     int script = is_digest ? atoi(argv[1]) : replies_find_script(argv[1]);
     const char *word = atomic_load(&stage->words[script]);
-    ck_assert_int_eq(argc, script == SCRIPT_UNLOCK ? 6 : 8);
+    ck_assert_int_eq(argc, script == SCRIPT_UNLOCK ? 8 : script == SCRIPT_REFRESH ? 9 : 11);
     if (!word || (!is_digest && atomic_load(&stage->are_for_digests))) {
         replies_succeed(client, script, argv);
     } else if (word == replies_hang_up) {
@@ -178,7 +178,7 @@ static const struct replies_row {
     {"+OK\r\n", REPLIES_NONSENSE, "a reply of Redis does not fit its command"},
     {":1\r\n", REPLIES_NONSENSE, "a reply of Redis does not fit its command"},
     {"$-1\r\n", REPLIES_NONSENSE, "a reply of Redis does not fit its command"},
-    {"*2\r\n:1\r\n$1\r\n1\r\n", REPLIES_NONSENSE, "a reply of Redis does not fit its command"},
+    {"*3\r\n:1\r\n$1\r\n1\r\n:0\r\n", REPLIES_NONSENSE, "a reply of Redis does not fit its command"},
     {"?\r\n", REPLIES_NONSENSE, "Protocol error, got \"?\" as reply type byte"},
     {"*2147483647\r\n", REPLIES_NONSENSE, "a reply of Redis is too large"},
     {replies_hang_up, REPLIES_NONSENSE, "Redis closed the connection"},
@@ -302,30 +302,30 @@ START_TEST(test_denials)
     json_t *data;
     int id;
 
-    replies_say(SCRIPT_LOCK, "*2\r\n:0\r\n:5000\r\n");
+    replies_say(SCRIPT_LOCK, "*3\r\n:0\r\n:5000\r\n:0\r\n");
     data = client_expect_error(client, client_ask(client, "try_lock", "{'key':'k'}"), 1, "held");
     ck_assert_int_gt(member_int(data, "remaining_ms"), 0);
     ck_assert_int_le(member_int(data, "remaining_ms"), 5000);
-    replies_say(SCRIPT_LOCK, "*2\r\n:0\r\n:-1\r\n"); /* for ever: it has no expiry */
+    replies_say(SCRIPT_LOCK, "*3\r\n:0\r\n:-1\r\n:0\r\n"); /* for ever: it has no expiry */
     data = client_expect_error(client, client_ask(client, "try_lock", "{'key':'k'}"), 1, "held");
     ck_assert_ptr_null(json_object_get(data, "remaining_ms"));
     replies_say(SCRIPT_LOCK, NULL);
 
     (void)client_lock(client, "k");
-    replies_say(SCRIPT_REFRESH, "*2\r\n:0\r\n:0\r\n");
+    replies_say(SCRIPT_REFRESH, "*3\r\n:0\r\n:0\r\n:0\r\n");
     id = client_ask(client, "refresh", "{'key':'k'}");
     replies_expect_lost(client, id, "taken");
     (void)client_lock(client, "k");
-    replies_say(SCRIPT_REFRESH, "*2\r\n:-1\r\n:0\r\n");
+    replies_say(SCRIPT_REFRESH, "*3\r\n:-1\r\n:0\r\n:0\r\n");
     id = client_ask(client, "refresh", "{'key':'k'}");
     replies_expect_lost(client, id, "deleted");
 
     (void)client_lock(client, "k");
-    replies_say(SCRIPT_UNLOCK, "*2\r\n:0\r\n:0\r\n");
+    replies_say(SCRIPT_UNLOCK, "*3\r\n:0\r\n:0\r\n:0\r\n");
     id = client_ask(client, "unlock", "{'key':'k'}");
     ck_assert_str_eq(member_text(client_expect_error(client, id, 2, "not_held"), "why"), "taken");
     (void)client_lock(client, "k");
-    replies_say(SCRIPT_UNLOCK, "*2\r\n:-1\r\n:0\r\n");
+    replies_say(SCRIPT_UNLOCK, "*3\r\n:-1\r\n:0\r\n:0\r\n");
     id = client_ask(client, "unlock", "{'key':'k'}");
     ck_assert_str_eq(member_text(client_expect_error(client, id, 2, "not_held"), "why"), "deleted");
     AWAIT(scene_stat("keys") == 0);
@@ -339,7 +339,7 @@ START_TEST(test_a_reply_too_many)
     struct client *client = scene_client();
 
     (void)client_lock(client, "k");
-    replies_say(SCRIPT_REFRESH, "*2\r\n:1\r\n:0\r\n*2\r\n:-1\r\n:0\r\n");
+    replies_say(SCRIPT_REFRESH, "*3\r\n:1\r\n:0\r\n:0\r\n*3\r\n:-1\r\n:0\r\n:0\r\n");
     client_call(client, "refresh", "{'key':'k'}");
     replies_say(SCRIPT_REFRESH, NULL);
     AWAIT(scene_stat("redis_connects") >= 2);

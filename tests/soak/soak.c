@@ -16,12 +16,10 @@
  */
 
 #include "tests/soak/history.h"
+#include "tests/soak/look.h"
 #include "tests/soak/ring.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -32,11 +30,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -73,12 +67,6 @@ static struct soak {
     int64_t wall_offset_ms;
     int64_t late_ms_max;
 } soak;
-
-static _Noreturn void soak_fail(const char *what)
-{
-    printf("soak: %s: %s\n", what, strerror(errno));
-    exit(2);
-}
 
 /* --- processes ------------------------------------------------------------------------------------- */
 
@@ -130,17 +118,6 @@ static void soak_start(struct process *process)
             client_live(soak.daemon_paths[process->number % N_DAEMONS], &soak.rings[process->number], seed);
         }
     }
-}
-
-static bool soak_can_connect(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-    int r = connect(fd, (struct sockaddr *)&address, sizeof(address));
-    close(fd);
-    return r == 0;
 }
 
 static void soak_write_conf(int number)
@@ -235,20 +212,6 @@ static void soak_listen(void)
             soak_take(i, &ring->records[ring->tail % RING_RECORDS]);
         }
     }
-}
-
-/* The wall clock against the one that never steps; read again if we were held up in between. */
-static int64_t soak_wall_offset_ms(void)
-{
-    struct timespec wall;
-    int64_t before_ms, after_ms;
-
-    do {
-        before_ms = soak_now_ms();
-        clock_gettime(CLOCK_REALTIME, &wall);
-        after_ms = soak_now_ms();
-    } while (after_ms - before_ms > 1);
-    return (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 - before_ms;
 }
 
 static void soak_watch_clock(void)
@@ -407,39 +370,6 @@ static void soak_look_for_the_dead(void)
     }
 }
 
-/* --- the first daemon's size ----------------------------------------------------------------------- */
-
-static long soak_rss_kib(pid_t pid)
-{
-    char path[64];
-    long pages = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL || fscanf(file, "%*d %ld", &pages) != 1) {
-        soak_fail(path);
-    }
-    fclose(file);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-static int soak_n_fds(pid_t pid)
-{
-    char path[64];
-    int n = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        soak_fail(path);
-    }
-    while (readdir(dir) != NULL) {
-        n++;
-    }
-    closedir(dir);
-    return n;
-}
-
 /* --- the beginning and the end --------------------------------------------------------------------- */
 
 static void soak_await_start(void)
@@ -454,21 +384,6 @@ static void soak_await_start(void)
         }
     }
     (void)poll(NULL, 0, 500); /* for the daemons' links */
-}
-
-/* How many keys there are but the daemons' own; -1: Redis does not say. Prints them if asked to. */
-static int soak_n_keys(bool print)
-{
-    redisContext *redis = redisConnectUnix(soak.redis_path);
-    redisReply *reply = redis != NULL && redis->err == 0 ? redisCommand(redis, "KEYS k*") : NULL;
-    int n = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? (int)reply->elements : -1;
-
-    for (int i = 0; print && i < n; i++) {
-        printf("  left in Redis: %s\n", reply->element[i]->str);
-    }
-    freeReplyObject(reply);
-    redisFree(redis);
-    return n;
 }
 
 /* Everybody runs again, the clients give back what they hold and go, and the leases of the dead run out. */
@@ -495,10 +410,10 @@ static void soak_wind_down(void)
     }
     soak_listen();
     int64_t until_ms = soak_now_ms() + LAST_KEY_MS_MAX;
-    while (soak_n_keys(false) != 0 && soak_now_ms() < until_ms) {
+    while (soak_n_keys(soak.redis_path, false) != 0 && soak_now_ms() < until_ms) {
         (void)poll(NULL, 0, 50);
     }
-    if (soak_n_keys(true) != 0) {
+    if (soak_n_keys(soak.redis_path, true) != 0) {
         soak.n_findings++;
         printf("FINDING: keys are left in Redis\n");
     }
@@ -532,12 +447,6 @@ static void soak_end_daemons(void)
         }
     }
     soak_kill(&soak.redis, 0);
-}
-
-static int soak_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
 }
 
 static void soak_report(void)
@@ -621,7 +530,7 @@ int main(int argc, char **argv)
     soak_report();
     soak.history = history_free(soak.history);
     if (soak.n_findings == 0) {
-        (void)nftw(soak.dir, soak_remove, 8, FTW_DEPTH | FTW_PHYS);
+        soak_remove_dir(soak.dir);
     } else {
         printf("the logs are in %s; the same dice: SEED=%" PRIu64 "\n", soak.dir, seed);
     }

@@ -251,7 +251,7 @@ START_TEST(test_renewals_go_on)
     json_t *lost = client_expect_notice(client, "lost");
     ck_assert_str_eq(member_text(lost, "reason"), "deleted");
     ck_assert_int_eq(member_int(lost, "fence"), fence);
-    client_call(client, "lock", "{'key':'k','ttl_ms':600}");
+    client_call(client, "lock", "{'key':'k','ttl_ms':1500}");
     n = evil_redis_n(stage.redis, "refresh");
     AWAIT(evil_redis_n(stage.redis, "refresh") >= n + 4); /* more than one ttl */
     client_expect_nothing(client);

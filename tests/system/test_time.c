@@ -96,9 +96,9 @@ END_TEST
 
 START_TEST(test_wall_clock_does_not_matter)
 {
-    static const int64_t steps_ms[] = {3600000, -7200000, 3600000};
+    static const int64_t steps_ms[] = {3600000, -7200000};
     struct client *holder = scene_client();
-    int64_t fence = member_int(client_call(holder, "lock", "{'key':'k','ttl_ms':600}"), "fence");
+    int64_t fence = member_int(client_call(holder, "lock", "{'key':'k','ttl_ms':1500}"), "fence");
 
     for (size_t i = 0; i < sizeof(steps_ms) / sizeof(steps_ms[0]); i++) {
         int64_t renewals = scene_stat("renewals");
@@ -181,7 +181,8 @@ static void time_hand_over_with(int at, bool stall, int64_t ttl_ms)
         ck_assert_msg(valid_until_ms <= time_now_ms() + left_ms || is_lost, "look %d: believed for too long",
                       at);
     } else {
-        time_expect_lost(waiter, "expired");
+        while (!member_is(client_message(waiter), "method", "lost")) { /* it may have been at risk before */
+        }
     }
     client_close(waiter);
     client_close(holder);
@@ -245,13 +246,13 @@ START_TEST(test_long_uptime)
 
     host_clock->boottime_ms = limit_ms - await_now_ms() - 500;
     holder = scene_client();
-    json_t *grant = client_call(holder, "lock", "{'key':'k','ttl_ms':300}");
+    json_t *grant = client_call(holder, "lock", "{'key':'k','ttl_ms':3000}");
     ck_assert_int_gt(member_int(grant, "valid_until_ms"), limit_ms - 500);
-    ck_assert_int_lt(member_int(grant, "valid_until_ms"), time_now_ms() + 300);
-    AWAIT(time_now_ms() > limit_ms + 300);
+    ck_assert_int_lt(member_int(grant, "valid_until_ms"), time_now_ms() + 3000);
+    AWAIT(time_now_ms() > limit_ms && scene_stat("renewals") >= 1); /* by itself, a second after the grant */
     client_expect_nothing(holder);
     grant = client_call(holder, "refresh", "{'key':'k'}");
-    ck_assert_int_gt(member_int(grant, "valid_until_ms"), limit_ms + 300);
+    ck_assert_int_gt(member_int(grant, "valid_until_ms"), limit_ms + 2000);
     client_call(holder, "unlock", "{'key':'k'}");
 }
 END_TEST

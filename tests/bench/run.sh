@@ -10,6 +10,8 @@
 #
 #   RLOCK_BUILD  where the programs are (build)     ROUNDS   how often each is run (5)
 #   SECONDS_EACH how long each run takes (3)        CLIENTS  how many contend (64)
+#
+# Two daemons on that Redis stand for two hosts, with eight clients each.
 set -eu
 
 build=${RLOCK_BUILD:-build}
@@ -19,12 +21,12 @@ clients=${CLIENTS:-64}
 contend=$build/bench/contend
 
 dir=$(mktemp -d /tmp/rlockd-bench.XXXXXX)
-redis_pid='' rlockd_pid=''
+redis_pid='' rlockd_pid='' second_pid=''
 
 finish() {
     status=$?
     trap - EXIT INT TERM
-    for pid in $rlockd_pid $redis_pid; do
+    for pid in $second_pid $rlockd_pid $redis_pid; do
         if kill "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null || :; fi
     done
     if [ "$status" -ne 0 ] && [ -s "$dir/rlockd.log" ]; then
@@ -43,6 +45,9 @@ printf '[listen]\nsocket = %s\n[redis]\nurl = unix://%s\n' "$dir/rlockd.sock" "$
 "$contend" direct "$dir/redis.sock" 1 1 >/dev/null # waits for it, and warms it up
 setsid "$build/rlockd" -c "$dir/rlockd.conf" >"$dir/rlockd.log" 2>&1 &
 rlockd_pid=$!
+sed "s|^socket = .*|socket = $dir/second.sock|" "$dir/rlockd.conf" >"$dir/second.conf"
+setsid "$build/rlockd" -c "$dir/second.conf" >"$dir/second.log" 2>&1 &
+second_pid=$!
 
 # measure MANNER CLIENTS: one run, appended to DIR/MANNER.CLIENTS
 measure() {
@@ -51,6 +56,17 @@ measure() {
     *) socket=$dir/rlockd.sock ;;
     esac
     setsid -w "$contend" "$1" "$socket" "$2" "$seconds" >>"$dir/$1.$2"
+}
+
+script_calls() {
+    redis-cli -s "$dir/redis.sock" info commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/\1/p'
+}
+
+# measure_hosts MANNER CLIENTS: the same with two daemons; the scripts that were run come last
+measure_hosts() {
+    redis-cli -s "$dir/redis.sock" config resetstat >/dev/null
+    numbers=$(setsid -w "$contend" "$1" "$dir/rlockd.sock,$dir/second.sock" "$2" "$seconds")
+    echo "$numbers $(script_calls)" >>"$dir/hosts-$1.$2"
 }
 
 # median MANNER CLIENTS COLUMN
@@ -72,10 +88,13 @@ while [ "$round" -lt "$rounds" ]; do
             measure "$manner" "$n"
         done
     done
+    measure direct 16
+    measure_hosts paired 16
+    measure_hosts notified 16
     round=$((round + 1))
 done
 
-if awk '$4 != 0 { found = 1 } END { exit !found }' "$dir"/*.1 "$dir"/*."$clients"; then
+if awk '$4 != 0 { found = 1 } END { exit !found }' "$dir"/*.1 "$dir"/*.16 "$dir"/*."$clients"; then
     echo "bench: two clients were inside at once" >&2
     exit 1
 fi
@@ -99,3 +118,15 @@ compare "$clients clients, hand-overs/s" "$clients" 2 '>= 4' '>= 4'
 compare "$clients clients, longest wait in ms" "$clients" 3 '<= 0.20' '<= 0.20'
 compare "$clients clients, grants/s" "$clients" 1 '' ''
 compare '1 client, lock-unlock cycles/s' 1 1 '>= 0.45' '>= 0.75'
+
+direct=$(median direct 16 2)
+for manner in paired notified; do
+    ours=$(median "hosts-$manner" 16 2)
+    row "2 hosts, 8 clients each, hand-overs/s, $manner" "$ours" "$direct" "$(ratio "$ours" "$direct")" '>= 8'
+    row "  the first host's share in %, $manner" "$(median "hosts-$manner" 16 6)" '' '' '45 to 55'
+    row "  longest wait and mean wait in ms, $manner" "$(median "hosts-$manner" 16 3)" \
+        "$(median "hosts-$manner" 16 5)" "$(ratio "$(median "hosts-$manner" 16 3)" "$(median "hosts-$manner" 16 5)")" '<= 4'
+    calls=$(awk -v s="$seconds" '{ printf "%.3f\n", $7 / ($1 * s) }' "$dir/hosts-$manner.16" | sort -n |
+        awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }')
+    row "  scripts run for a grant, $manner" "$calls" '' '' '<= 0.5'
+done

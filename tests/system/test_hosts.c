@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 Suite *test_hosts_suite(void);
 
@@ -308,6 +309,44 @@ START_TEST(test_nobody_may_speak)
 }
 END_TEST
 
+/* The rights that the README names are enough: no command is denied, and hosts hear each other. */
+START_TEST(test_rights_that_suffice)
+{
+    char path[SCRATCH_PATH_CAP], extra[SCRATCH_PATH_CAP + 128];
+    FILE *file = fopen(scratch_path(path, "password"), "w");
+    struct rlockd *daemons[2];
+    struct client *clients[2];
+    int id;
+
+    ck_assert_ptr_nonnull(file);
+    fputs("secret\n", file);
+    fclose(file);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    probe_do(scene.probe,
+             "ACL SETUSER broker on >secret ~p:* ~rlockd:* &rlockd:* +eval +evalsha +script|load +get "
+             "+set +del +pttl +pexpire +persist +time +zadd +zrem +zrange +zcard +publish "
+             "+subscribe +ping +info +role +select +client|id +client|setname +client|kill");
+    snprintf(extra, sizeof(extra), "username = broker\npassword_file = %s\n[lease]\nprefix = p:\n" HOSTS_HOUR,
+             path);
+    for (int i = 0; i < 2; i++) {
+        daemons[i] = rlockd_start(redis_server_socket(scene.redis), extra);
+        clients[i] = client_open(daemons[i]->socket_path);
+    }
+    AWAIT(hosts_n_listening() == n_hosts + 2);
+    client_lock(clients[0], "k");
+    id = hosts_wait(clients[1], 1);
+    client_call(clients[0], "refresh", "{'key':'k'}");
+    client_call(clients[0], "unlock", "{'key':'k'}");
+    hosts_expect_grant(clients[1], id);
+    client_call(clients[1], "unlock", "{'key':'k'}");
+    client_call(clients[1], "inspect", "{'key':'k'}");
+    hosts_expect_clean();
+    ck_assert_int_eq(client_stat(clients[0], "redis_errors") + client_stat(clients[1], "redis_errors"), 0);
+    rlockd_free(daemons[0]);
+    rlockd_free(daemons[1]);
+}
+END_TEST
+
 /* --- a program that knows no queue ----------------------------------------------------------------- */
 
 enum { POLLERS_CLIENTS = 8, POLLER_TURNS = 5, POLLER_EVERY_MS = 10, POLLER_HOLD_MS = 2 };
@@ -442,6 +481,7 @@ Suite *test_hosts_suite(void)
     tcase_add_test(tcase, test_the_next_in_the_queue_dies);
     tcase_add_test(tcase, test_the_holders_daemon_dies);
     tcase_add_test(tcase, test_the_ears_are_cut);
+    tcase_add_test(tcase, test_rights_that_suffice);
     tcase = hosts_case(suite, "who ask again", hosts_open_usual);
     tcase_add_test(tcase, test_the_next_in_the_queue_is_stopped);
     tcase_add_test(tcase, test_redis_forgets);

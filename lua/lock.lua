@@ -33,7 +33,10 @@ local time = redis.call('TIME')
 if holder ~= ARGV[1] then
     local remaining_ms = redis.call('PTTL', KEYS[1])
     if ARGV[4] == '1' then
-        redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', time[2]), ARGV[1])
+        -- By the time, but behind all who wait, also where Redis's clock was set back meanwhile.
+        local last = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2]
+        local since = math.max(time[1] * 1000000 + time[2], (tonumber(last) or 0) + 1)
+        redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', since), ARGV[1])
         local stay_ms = math.max(remaining_ms, 0) + tonumber(ARGV[2])
         if redis.call('PTTL', KEYS[3]) < stay_ms then
             redis.call('PEXPIRE', KEYS[3], string.format('%.0f', stay_ms))

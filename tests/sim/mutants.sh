@@ -49,8 +49,6 @@ for patch in $patches; do
         printf '%-38s %6s  %s\n' "$name" - "SURVIVES $seeds seeds"
         failed=1
     fi
-    for file in $(sed -n 's|^+++ b/||p' "$patch"); do
-        cp "$file" "$tree/$file"
-    done
+    sed -n 's|^+++ b/||p' "$patch" | while read -r file; do cp "$file" "$tree/$file"; done
 done
 exit $failed

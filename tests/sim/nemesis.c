@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NEMESIS_RECOVERY_MS = 4000 };
+enum { NEMESIS_RECOVERY_MS = 4000, FORCES_AT_ONCE = 8 };
 
 static const char stranger_value[] = "a program of another make";
 
@@ -184,7 +184,6 @@ static void nemesis_trouble(struct nemesis *nemesis)
     struct world *world = nemesis->world;
     struct server *server = world->server;
     TRACE(world, "nemesis: %s", plan_trouble_name(world->plan.trouble));
-    struct client *client = nemesis_client(nemesis);
     switch (world->plan.trouble) {
     case TROUBLE_EMPTIED:
         oracle_excuse(world->oracle);
@@ -197,7 +196,10 @@ static void nemesis_trouble(struct nemesis *nemesis)
         world_at(world, &nemesis->failover, world->now_us + dice_small(&world->dice, 100, 1000000));
         return;
     case TROUBLE_FORCED:
-        client_force(client, (int)dice_between(&world->dice, 0, world->plan.n_keys - 1));
+        for (int i = 0; i < FORCES_AT_ONCE;
+             i++) { /* an operator with a loop: some meet an unlock under way */
+            client_force(nemesis_client(nemesis), (int)dice_between(&world->dice, 0, world->plan.n_keys - 1));
+        }
         return;
     case TROUBLE_STEP_FORWARD:
         nemesis_step_clock(nemesis, nemesis_span_ms(nemesis));

@@ -314,29 +314,34 @@ static bool model_is_before(const struct model_member *a, const struct model_mem
     return order != 0 ? order < 0 : a->value_len < b->value_len;
 }
 
-/* ZRANGE key 0 0 */
+/* ZRANGE key 0 0, or -1 -1, [WITHSCORES] */
 static void model_zrange(struct redis_model *model, const struct model_call *call)
 {
     const struct model_entry *entry = model_find_zset(model, call);
-    const struct model_member *first = NULL;
+    const struct model_member *found = NULL;
+    bool is_last = model_is_word(call, 2, "-1") && model_is_word(call, 3, "-1");
     if (model->reply.kind == REPLY_ERROR) {
         return;
     }
-    if (!model_is_word(call, 2, "0") || !model_is_word(call, 3, "0")) {
-        model_say(model, REPLY_ERROR, "ERR the model shows the first member only");
+    if (!is_last && (!model_is_word(call, 2, "0") || !model_is_word(call, 3, "0"))) {
+        model_say(model, REPLY_ERROR, "ERR the model shows the first member, or the last");
         return;
     }
     for (size_t i = 0; entry != NULL && i < model->data.n_members; i++) {
         const struct model_member *member = &model->data.members[i];
         if (model_is_at(member->key, member->key_len, entry->key, entry->key_len) &&
-            (first == NULL || model_is_before(member, first))) {
-            first = member;
+            (found == NULL || model_is_before(member, found) != is_last)) {
+            found = member;
         }
     }
-    if (first != NULL) {
-        model->items[0] = model_keep_text(model, 0, REPLY_TEXT, first->value, first->value_len);
+    if (found != NULL) {
+        char score[32];
+        int len = snprintf(score, sizeof(score), "%.17g", found->score);
+        model->items[0] = model_keep_text(model, 0, REPLY_TEXT, found->value, found->value_len);
+        model->items[1] = model_keep_text(model, 1, REPLY_TEXT, score, (size_t)len);
     }
-    model->reply = (struct reply){.kind = REPLY_LIST, .items = model->items, .n_items = first != NULL};
+    size_t n_items = found == NULL ? 0 : model_is_word(call, 4, "WITHSCORES") ? 2 : 1;
+    model->reply = (struct reply){.kind = REPLY_LIST, .items = model->items, .n_items = n_items};
 }
 
 static void model_publish(struct redis_model *model, const struct model_call *call)
@@ -376,7 +381,7 @@ static const struct model_command {
     {"ZADD", model_zadd, 5, 5, true, true},
     {"ZREM", model_zrem, 3, 3, true, true},
     {"ZCARD", model_zcard, 2, 2, false, true},
-    {"ZRANGE", model_zrange, 4, 4, false, true},
+    {"ZRANGE", model_zrange, 4, 5, false, true},
     {"PUBLISH", model_publish, 3, 3, false, true},
     {"EVALSHA", model_evalsha, 3, MODEL_ARGS_MAX, false, false},
     {"EVAL", model_eval, 3, MODEL_ARGS_MAX, false, false},

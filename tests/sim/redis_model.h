@@ -8,7 +8,7 @@
  * a real redis-server in tests/unit/test_sim_redis.c.
  *
  *     GET SET [NX] [PX] DEL EXISTS PTTL PEXPIRE PERSIST TIME HSET FLUSHALL
- *     ZADD NX, ZREM, ZCARD, ZRANGE of one rank (one member each), PUBLISH
+ *     ZADD NX, ZREM, ZCARD (one member each), ZRANGE 0 0 | -1 -1 [WITHSCORES], PUBLISH
  *     EVAL EVALSHA SCRIPT LOAD | FLUSH
  */
 

@@ -514,6 +514,22 @@ START_TEST(test_foreign_holder)
 }
 END_TEST
 
+/* Redis's clock was set back since somebody began to wait: he waits longest all the same. */
+START_TEST(test_clock_was_set_back)
+{
+    call(SCRIPT_LOCK, C, 30000, 1);
+    DO("ZADD %s 9000000000000000 %s", QUEUE, X);
+    call(SCRIPT_LOCK, B, 30000, 1);
+    redisReply *reply = run("ZRANGE %s 0 0", QUEUE);
+    ck_assert_str_eq(reply->element[0]->str, X);
+    freeReplyObject(reply);
+    ck_assert_int_eq(queue_len(), 2);
+    reply = run("ZSCORE %s %s", QUEUE, B);
+    ck_assert_str_eq(reply->str, "9000000000000001");
+    freeReplyObject(reply);
+}
+END_TEST
+
 /* The queue lives as long as the holder's lease and one of those who wait, and no longer. */
 START_TEST(test_queue_expires)
 {
@@ -582,6 +598,7 @@ Suite *test_script_suite(void)
     tcase_add_test(tcase, test_who_gives_up);
     tcase_add_test(tcase, test_left_free);
     tcase_add_test(tcase, test_foreign_holder);
+    tcase_add_test(tcase, test_clock_was_set_back);
     tcase_add_test(tcase, test_queue_expires);
     tcase_add_test(tcase, test_no_right_to_publish);
     suite_add_tcase(suite, tcase);

@@ -19,7 +19,7 @@
 
 Suite *test_sim_redis_suite(void);
 
-enum { ARGS_MAX = 16, SAID_CAP = 256, CALLS_MAX = 18 };
+enum { ARGS_MAX = 16, SAID_CAP = 256, CALLS_MAX = 20 };
 
 #define QUEUE "rlockd:queue:{1}:k"
 #define KEYS " 3 k rlockd:fence " QUEUE " "
@@ -233,9 +233,27 @@ static const char *const rows[][CALLS_MAX] = {
      "EVAL refresh" KEYS "mine 30000 10", "PTTL k"},
     {"SET rlockd:fence 9007199254740991", "EVAL lock" KEYS "mine 10000 10 1 5000", "EXISTS k"},
     /* Sorted sets. */
-    {"ZADD z NX 2 b", "ZADD z NX 1 b", "ZADD z NX 1 c", "ZADD z NX 1 a", "ZCARD z", "ZRANGE z 0 0", "PTTL z",
-     "PEXPIRE z 5000", "PTTL z", "ZREM z a", "ZRANGE z 0 0", "ZREM z a", "ZREM z c", "ZREM z b", "EXISTS z",
-     "ZREM z b", "ZCARD z", "ZRANGE z 0 0"},
+    {"ZADD z NX 2 b",
+     "ZADD z NX 1 b",
+     "ZADD z NX 1 c",
+     "ZADD z NX 1 a",
+     "ZCARD z",
+     "ZRANGE z 0 0",
+     "PTTL z",
+     "PEXPIRE z 5000",
+     "PTTL z",
+     "ZREM z a",
+     "ZRANGE z 0 0",
+     "ZREM z a",
+     "ZRANGE z -1 -1 WITHSCORES",
+     "ZADD z NX 1795761376813154 d",
+     "ZRANGE z -1 -1 WITHSCORES",
+     "ZRANGE z -1 -1",
+     "DEL z",
+     "EXISTS z",
+     "ZREM z b",
+     "ZCARD z",
+     "ZRANGE z 0 0"},
     {"SET k v", "ZADD k NX 1 a", "ZREM k a", "ZCARD k", "ZRANGE k 0 0", "ZADD z NX 1 a", "GET z", "PERSIST z",
      "SET z v", "GET z", "DEL z", "ZADD z NX 1 a", "ZCARD z", "DEL z", "ZCARD z", "PUBLISH nobody x",
      "PUBLISH rlockd:" B_INSTANCE " x"},

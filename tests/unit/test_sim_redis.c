@@ -19,7 +19,7 @@
 
 Suite *test_sim_redis_suite(void);
 
-enum { ARGS_MAX = 16, SAID_CAP = 256, CALLS_MAX = 20 };
+enum { ARGS_MAX = 16, SAID_CAP = 256, CALLS_MAX = 24 };
 
 #define QUEUE "rlockd:queue:{1}:k"
 #define KEYS " 3 k rlockd:fence " QUEUE " "

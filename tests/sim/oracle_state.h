@@ -75,6 +75,7 @@ struct oracle {
     struct task idle_task;
     int64_t unheard_until_us;             /* until then hints may have been missed */
     int64_t taken_at_us[CLIENT_KEYS_MAX]; /* when the key was last seen to be somebody's */
+    int64_t unlinked_at_us[HOSTS_MAX];    /* when the host was last seen without a link to Redis */
     int64_t excused_until_us;
     int64_t fence_max[CLIENT_KEYS_MAX], fence_max_at_us[CLIENT_KEYS_MAX];
     int64_t fences[CLIENT_KEYS_MAX][FENCES_KEPT];

@@ -14,6 +14,11 @@
 /* A release that was refused for the moment is repeated after a second at the latest. */
 enum { IDLE_EVERY_US = 20000, IDLE_GRACE_MS = 150, REPEAT_MS = 1000 };
 
+static int64_t oracle_later(int64_t a_us, int64_t b_us)
+{
+    return a_us > b_us ? a_us : b_us;
+}
+
 /* Since when nothing is wrong; INT64_MAX: something always is. */
 static int64_t oracle_fair_since_us(const struct oracle *oracle)
 {
@@ -21,8 +26,7 @@ static int64_t oracle_fair_since_us(const struct oracle *oracle)
     if (!world->plan.may_kill || world->plan.has_stranger || world->plan.trouble != TROUBLE_NONE) {
         return INT64_MAX;
     }
-    int64_t since_us = world->disturbed_until_us + REPEAT_MS * 1000;
-    return since_us > oracle->unheard_until_us ? since_us : oracle->unheard_until_us;
+    return oracle_later(world->disturbed_until_us + REPEAT_MS * 1000, oracle->unheard_until_us);
 }
 
 /*
@@ -83,11 +87,16 @@ static void oracle_on_idle(void *ctx)
             oracle->taken_at_us[key] = world->now_us;
         }
     }
+    for (int i = 0; i < world->plan.n_hosts; i++) {
+        if (!sim_link_is_up(&world->hosts[i].link)) {
+            oracle->unlinked_at_us[i] = world->now_us;
+        }
+    }
     for (size_t i = 0; i < oracle->n_asks && fair_since_us != INT64_MAX; i++) {
         const struct ask *ask = &oracle->asks[i];
-        int64_t since_us = ask->asked_at_us;
-        since_us = since_us > fair_since_us ? since_us : fair_since_us;
-        since_us = since_us > oracle->taken_at_us[ask->key] ? since_us : oracle->taken_at_us[ask->key];
+        int64_t since_us = oracle_later(ask->asked_at_us, fair_since_us);
+        since_us = oracle_later(since_us, oracle->taken_at_us[ask->key]);
+        since_us = oracle_later(since_us, oracle->unlinked_at_us[ask->host->idx]);
         if (ask->kind == EV_CLAIM && world->now_us - since_us > patience_us &&
             !oracle_has_paused(oracle, ask->host, host_now_ms(ask->host) - patience_us / 1000)) {
             world_judge(world, "turns: #%" PRIu64 " waits for %s, which nobody has", ask->request_id,
@@ -101,6 +110,7 @@ void oracle_turns_begin(struct oracle *oracle)
 {
     oracle->unheard_until_us = 0;
     memset(oracle->taken_at_us, 0, sizeof(oracle->taken_at_us));
+    memset(oracle->unlinked_at_us, 0, sizeof(oracle->unlinked_at_us));
     oracle->idle_task = (struct task){.run = oracle_on_idle, .ctx = oracle};
     world_at(oracle->world, &oracle->idle_task, IDLE_EVERY_US);
 }

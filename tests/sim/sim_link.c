@@ -301,6 +301,11 @@ void sim_link_open(struct link *link, struct host *host, struct script *scripts,
     link_wait(link, 0);
 }
 
+bool sim_link_is_up(const struct link *link)
+{
+    return link->phase == SIM_LINK_READY && !link->is_broken;
+}
+
 void sim_link_close(struct link *link)
 {
     link->phase = SIM_LINK_END;

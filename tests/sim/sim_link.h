@@ -34,6 +34,7 @@ struct link {
 void sim_link_open(struct link *link, struct host *host, struct script *scripts,
                    const struct link_sinks *sinks);
 /* Everything pending is answered with NULL; on_state is not called. */
+bool sim_link_is_up(const struct link *link);
 void sim_link_close(struct link *link);
 
 /* From the network: a reply; the end of the connection. */

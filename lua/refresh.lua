@@ -29,7 +29,10 @@ if holder ~= ARGV[1] then
     return {holder and 0 or -1, 0, 0}
 end
 
-local count, n_queued = tonumber(ARGV[3]), redis.call('ZCARD', KEYS[3])
+local count, n_queued = tonumber(ARGV[3]), redis.pcall('ZCARD', KEYS[3])
+if type(n_queued) ~= 'number' then
+    n_queued = 0 -- no queue of ours: no reason to lose a lease
+end
 if count == 0 then
     return {1, 0, n_queued}
 end

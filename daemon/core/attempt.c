@@ -229,7 +229,7 @@ static void attempt_succeeded(struct broker *broker, struct lease *lease, const 
         broker->stats->offers_missed++;
     }
     lease->is_queued = false;
-    turn_begin(broker, key, outcome->others_wait || lease->is_wanted);
+    turn_begin(broker, key, outcome->others_wait || lease->is_wanted, outcome->is_found);
 }
 
 void attempt_answered(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)

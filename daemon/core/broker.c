@@ -250,6 +250,7 @@ static void broker_on_force(struct broker *broker, const struct ev_request *from
         key_end_grant(broker, key, ENDING_FORCED);
     }
     key_answer_departure(broker, key);
+    key->is_prompted = true;
     leave_begin(broker, key, &departure);
     key_settle(broker, key);
 }
@@ -306,10 +307,13 @@ static void broker_on_outcome(struct broker *broker, const struct ev_outcome *ou
 static void broker_note_forced(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL || !broker_has_lease(key)) {
+    if (key == NULL) {
         return;
     }
-    key_lose(broker, key, ENDING_FORCED);
+    if (broker_has_lease(key)) {
+        key_lose(broker, key, ENDING_FORCED);
+    }
+    key->is_prompted = true; /* it is free for those who wait */
     key_settle(broker, key);
 }
 

@@ -203,7 +203,7 @@ static void hold_settle_departure(struct broker *broker, struct key *key)
 static void hold_let_go(struct broker *broker, struct key *key)
 {
     key_refuse_departure(broker, key, hold_no_answer);
-    key->attempt_at_ms = broker->now_ms;
+    key->is_prompted = true; /* for those who wait here, behind the release */
     leave_begin(broker, key, NULL);
 }
 

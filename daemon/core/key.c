@@ -32,8 +32,7 @@ struct key *key_get(struct broker *broker, const char *name, size_t name_len)
         return key;
     }
     key = alloc_bytes(sizeof(*key) + name_len);
-    *key = (struct key){
-        .vacant_since_ms = -1, .passed_since_ms = -1, .name_len = name_len, .timer.kind = TIMER_KEY};
+    *key = (struct key){.vacant_since_ms = -1, .name_len = name_len, .timer.kind = TIMER_KEY};
     memcpy(key->name, name, name_len);
     HASH_ADD_KEYPTR(hh, broker->keys, key->name, key->name_len, key);
     broker->stats->keys++;
@@ -250,7 +249,11 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
     key_refuse_departure(broker, key, "no answer in time");
     /* What has run out here is still there in Redis for a moment; before that an attempt is in vain. */
     bool is_by_time = reason == ENDING_EXPIRED || reason == ENDING_TTL;
-    key->attempt_at_ms = is_by_time ? key->lease->times.gone_at_ms : broker->now_ms;
+    if (is_by_time) {
+        key->attempt_at_ms = key->other_until_ms = key->lease->times.gone_at_ms;
+    } else {
+        key->is_prompted = true;
+    }
     leave_forget(broker, key->lease);
 }
 

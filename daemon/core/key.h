@@ -57,12 +57,10 @@ struct key {
     size_t n_tries;             /* waiting claims that do not want to wait */
 
     struct attempt attempt;
-    int64_t attempt_at_ms; /* the next attempt not before this: the earliest try_at_ms, or earlier */
-    bool is_prompted;      /* an attempt is due at once, whatever the claims' intervals say ... */
-    bool is_offered;       /* ... since the key was said to be passed on to this host */
-    int64_t
-        passed_since_ms;    /* the key has gone from host to host, and never been free, since then; -1: not */
-    int64_t other_until_ms; /* when the lease of another host would end, as last heard; 0: not heard */
+    int64_t attempt_at_ms;   /* the next attempt not before this: the earliest try_at_ms, or earlier */
+    bool is_prompted;        /* an attempt is due at once, whatever the claims' intervals say ... */
+    bool is_offered;         /* ... since the key was said to be passed on to this host */
+    int64_t other_until_ms;  /* when the lease of another host would end, as last heard; 0: not heard */
     int64_t vacant_since_ms; /* when the last grant on the present lease ended; -1: there was none */
     char last_error[65];     /* of the last attempt; "": it was answered, with yes or no */
 

@@ -64,10 +64,11 @@ struct lease {
     bool risk_told;                /* its holder has been told at_risk */
     int64_t fence_next, fence_end; /* the fences reserved for its grants, end excluded */
     int64_t fence_block;           /* size of that block when it was new */
-    bool is_recalled;              /* another host waits for the key: claims that were made later than ... */
-    uint64_t serve_to_id;          /* ... this one come after it */
-    bool is_idle;                  /* nobody here wants it, and it lingers ... */
-    int64_t idle_since_ms;         /* ... since then */
+    int64_t passed_at_ms;  /* since when it is ours, if another host passed it on or waits; -1: else */
+    bool is_recalled;      /* another host waits for the key: claims that were made later than ... */
+    uint64_t serve_to_id;  /* ... this one come after it */
+    bool is_idle;          /* nobody here wants it, and it lingers ... */
+    int64_t idle_since_ms; /* ... since then */
 
     /* HELD: the renewal; LEAVING: the release */
     struct op op;

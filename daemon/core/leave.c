@@ -107,6 +107,7 @@ static void leave_settle_one(struct broker *broker, struct lease *lease)
     }
     if (lease->op.id != 0 && broker->now_ms >= lease->op.due_ms) {
         lease->op.id = 0;
+        lease->open_ms = 0;
         lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
     }
     if (broker->link == LINK_DOWN) {
@@ -176,6 +177,7 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
         return;
     case ANSWER_TAKEN:
     case ANSWER_GONE:
+        broker->stats->handoffs += outcome->others_wait;
         leave_refuse(broker, lease, REFUSED_NOT_HELD,
                      outcome->answer == ANSWER_TAKEN ? ENDING_TAKEN : ENDING_DELETED, NULL);
         leave_forget(broker, lease);
@@ -185,6 +187,7 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
     case ANSWER_UNSENT:
     case ANSWER_UNKNOWN:
         lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
+        lease->open_ms = 0; /* it may be free by now, or not: the next release offers it */
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
         return;
     }

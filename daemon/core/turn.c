@@ -2,9 +2,9 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * How often a key is left free, and for how long: once in a tenth of a second of uninterrupted passing,
- * for a 64th of the time since the last such moment. Whoever asks for the key at random instants then finds
- * it free once in 64 tries or so, and the passing loses one part in 64.
+ * How often a key is left free, and for how long: each turn in which this host's clock passes a full tenth of
+ * a second ends with that, and lasts a 64th of the turn, but at least two milliseconds. Nothing has to be
+ * remembered from turn to turn, and the passing loses a few parts in a hundred.
  */
 
 #include "daemon/core/turn.h"
@@ -38,26 +38,21 @@ bool turn_is_over(const struct key *key)
     return lease->is_recalled && (key->waiting == NULL || key->waiting->id > lease->serve_to_id);
 }
 
-void turn_begin(struct broker *broker, struct key *key, bool others_wait)
+void turn_begin(struct broker *broker, struct key *key, bool others_wait, bool was_passed_on)
 {
-    if (!others_wait) {
-        key->passed_since_ms = -1;
-        return;
+    key->lease->passed_at_ms = others_wait || was_passed_on ? broker->now_ms : -1;
+    if (others_wait) {
+        turn_recall(broker, key);
     }
-    if (key->passed_since_ms < 0) {
-        key->passed_since_ms = broker->now_ms;
-    }
-    turn_recall(broker, key);
 }
 
-int64_t turn_open_ms(struct broker *broker, struct key *key)
+int64_t turn_open_ms(const struct broker *broker, const struct key *key)
 {
-    int64_t passed_ms = key->passed_since_ms >= 0 ? broker->now_ms - key->passed_since_ms : 0;
-    if (passed_ms < TURN_OPEN_EVERY_MS) {
+    int64_t since_ms = key->lease->passed_at_ms;
+    if (since_ms < 0 || since_ms / TURN_OPEN_EVERY_MS == broker->now_ms / TURN_OPEN_EVERY_MS) {
         return 0;
     }
-    key->passed_since_ms = broker->now_ms;
-    int64_t open_ms = passed_ms / TURN_OPEN_PART;
+    int64_t open_ms = (broker->now_ms - since_ms) / TURN_OPEN_PART;
     if (open_ms < TURN_OPEN_MS_MIN) {
         return TURN_OPEN_MS_MIN;
     }

@@ -33,11 +33,12 @@ void turn_recall(struct broker *broker, struct key *key);
 /* Whether the lease, HELD and without a grant, has served those whom it still had to serve. */
 bool turn_is_over(const struct key *key);
 
-/* The lease of the key is got: other hosts wait already, or not. */
-void turn_begin(struct broker *broker, struct key *key, bool others_wait);
+/* The lease of the key is got: whether other hosts wait already, and whether it was not free before, but passed
+ * on by another host. */
+void turn_begin(struct broker *broker, struct key *key, bool others_wait, bool was_passed_on);
 
 /* For how long the lease, which is about to be passed on, is to be left free before; 0: not this time. */
-int64_t turn_open_ms(struct broker *broker, struct key *key);
+int64_t turn_open_ms(const struct broker *broker, const struct key *key);
 
 /* While a key is left free for others, this host makes no attempt at it. */
 bool turn_is_open(const struct broker *broker, const struct key *key);

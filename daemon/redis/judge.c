@@ -75,7 +75,8 @@ bool judge_script(enum effect_kind kind, const struct reply *reply, struct judge
         *ret = (struct judgement){.answer = ANSWER_TAKEN, .number = is_lock ? number : -1};
         return number >= -1;
     }
-    *ret = (struct judgement){.answer = ANSWER_GONE, .number = -1};
+    *ret =
+        (struct judgement){.answer = ANSWER_GONE, .number = -1, .others_wait = reply->items[2].integer > 0};
     return verdict == -1 && !is_lock;
 }
 

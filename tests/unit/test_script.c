@@ -545,15 +545,29 @@ START_TEST(test_queue_expires)
 }
 END_TEST
 
-/* Without the right to publish, all works as if nobody heard. */
+/* What lies at the queue's name is somebody else's: a held lock is renewed and given back all the same. */
+START_TEST(test_no_queue_of_ours)
+{
+    call(SCRIPT_LOCK, C, 30000, 1);
+    DO("SET %s text", QUEUE);
+    ck_assert_int_eq(call(SCRIPT_REFRESH, C, 40000, 1).verdict, 1);
+    ck_assert_int_gt(run_integer("PTTL %s", KEY), 30000);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, C, 0, 0).verdict, 1);
+    expect_holder(NULL);
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 1);
+}
+END_TEST
+
+/* Who may not publish cannot know who listens: the offer stands, to be found. */
 START_TEST(test_no_right_to_publish)
 {
     call(SCRIPT_LOCK, C, 30000, 1);
     DO("ACL SETUSER default resetchannels");
     ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 0);
     ck_assert_int_eq(queue_len(), 1);
-    ck_assert_int_eq(call(SCRIPT_UNLOCK, C, 0, 0).verdict, 1);
-    expect_holder(NULL);
+    ck_assert_int_eq(call(SCRIPT_UNLOCK, C, 0, 0).others, 1);
+    expect_holder(B);
+    ck_assert_int_eq(call(SCRIPT_LOCK, B, 30000, 1).verdict, 2);
 }
 END_TEST
 
@@ -600,6 +614,7 @@ Suite *test_script_suite(void)
     tcase_add_test(tcase, test_foreign_holder);
     tcase_add_test(tcase, test_clock_was_set_back);
     tcase_add_test(tcase, test_queue_expires);
+    tcase_add_test(tcase, test_no_queue_of_ours);
     tcase_add_test(tcase, test_no_right_to_publish);
     suite_add_tcase(suite, tcase);
 

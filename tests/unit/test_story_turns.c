@@ -420,6 +420,79 @@ START_TEST(left_free_when_the_link_breaks)
 }
 END_TEST
 
+/* It could not be left free: nothing is held up for that, and the next release offers it. */
+START_TEST(left_free_in_vain)
+{
+    static const enum answer answers[] = {ANSWER_TRANSIENT, ANSWER_UNKNOWN, ANSWER_REFUSED};
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_answer_wanted(story, 1);
+    story_until(story, 150);
+    story_claim(story, 2, 2, "a", CLAIM());
+    story_skip(story);
+    story_unlock(story, 1, 0, "a", 0);
+    story_answer(story, 2, answers[_i]);
+    story_until(story, 183);
+    story_expect(story, "[ 150] release a #2 value 1 left free\n"
+                        "[ 150] lock a #3 ttl 1000 value 2\n"
+                        "[ 183] release a #4 value 1\n");
+}
+END_TEST
+
+/* Its lease is gone, and with that its value from every queue: who waits here asks again at once. */
+START_TEST(who_waits_behind_a_lost_lease_asks_at_once)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
+    story_answer_taken(story, 1, 30000);
+    story_until(story, 20);
+    story_offered(story, "a");
+    story_answer_found(story, 2);
+    story_until(story, 300);
+    story_skip(story);
+    if (_i == 0) {
+        story_answer(story, 3, ANSWER_GONE);
+        story_expect(story, "[ 300] 1 lost a fence 100 (deleted)\n"
+                            "[ 300] forget value 1\n"
+                            "[ 300] lock a #4 ttl 1000 value 2\n");
+    } else {
+        story_force(story, 9, 9, "a");
+        story_expect(story, "[ 300] 1 lost a fence 100 (forced)\n"
+                            "[ 300] release a #4 value 1\n"
+                            "[ 300] lock a #5 ttl 1000 value 2\n");
+    }
+}
+END_TEST
+
+/* It ran out: who waits here asks when Redis has dropped it. */
+START_TEST(who_waits_behind_an_expired_lease_asks_when_it_is_gone)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
+    story_answer_taken(story, 1, 30000);
+    story_offered(story, "a");
+    story_answer_found(story, 2);
+    story_until(story, 980);
+    story_skip(story);
+    story_until(story, 1100);
+    story_expect(story, "[ 981] 1 lost a fence 100 (expired)\n"
+                        "[ 981] forget value 1\n"
+                        "[1013] lock a #8 ttl 1000 value 2\n");
+}
+END_TEST
+
+/* An operator has deleted it where another host held it: who waits here asks at once. */
+START_TEST(who_waits_for_what_was_forced_asks_at_once)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
+    story_answer_taken(story, 1, 30000);
+    story_force(story, 9, 9, "a");
+    story_skip(story);
+    story_forced(story, 9, 9, "a");
+    story_expect(story, "[   0] lock a #2 ttl 1000 value 1\n"
+                        "[   0] 9:9 forced a\n");
+}
+END_TEST
+
 /* --- lingering ------------------------------------------------------------------------------------- */
 
 START_TEST(a_lease_lingers)
@@ -589,6 +662,10 @@ static void add_turns(TCase *tcase)
     tcase_add_test(tcase, mostly_it_is_offered_at_once);
     tcase_add_test(tcase, what_is_left_free_may_be_taken);
     tcase_add_test(tcase, left_free_when_the_link_breaks);
+    tcase_add_loop_test(tcase, left_free_in_vain, 0, 3);
+    tcase_add_loop_test(tcase, who_waits_behind_a_lost_lease_asks_at_once, 0, 2);
+    tcase_add_test(tcase, who_waits_behind_an_expired_lease_asks_when_it_is_gone);
+    tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
 }
 
 static void add_lingering(TCase *tcase)

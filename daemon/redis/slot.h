@@ -5,7 +5,8 @@
 /*
  * Hash slots of a Redis Cluster: of the keys of one call all must lie in the same. Whatever name a user
  * has chosen for a lock, with braces or without, slot_tag() gives a hash tag for the names that belong
- * to it: "rlockd:queue:{TAG}:NAME" lies where "NAME" does.
+ * to it: "rlockd:queue:{TAG}:NAME" lies where "NAME" does. (The counter of fences is one for all keys, as long as
+ * there is one Redis; a cluster would need one for each slot, by the same tag.)
  */
 
 #include <stddef.h>

@@ -2,18 +2,17 @@
 /* SPDX-FileCopyrightText: The rlockd authors */
 
 /*
- * Events in, effects out: finds whom an event is about, changes the facts, settles the key. The
- * decisions are in key.c and below.
+ * Events in, effects out: finds whom a request is about, changes the facts, settles the key. What comes from
+ * Redis and from other hosts is heard.c's; the decisions are in key.c and below.
  */
 
 #include "daemon/core/broker.h"
 
-#include "daemon/core/attempt.h"
 #include "daemon/core/emit.h"
+#include "daemon/core/heard.h"
 #include "daemon/core/hold.h"
 #include "daemon/core/leave.h"
 #include "daemon/core/state.h"
-#include "daemon/core/turn.h"
 
 #include <assert.h>
 #include <string.h>
@@ -83,15 +82,10 @@ static const char *broker_limit_for(const struct broker *broker, const struct cl
     return NULL;
 }
 
-static bool broker_has_lease(const struct key *key)
-{
-    return key->lease != NULL && key->lease->state == LEASE_HELD;
-}
-
 /* Somebody here holds the key, or will in a moment. */
 static bool broker_is_taken(const struct key *key)
 {
-    return broker_has_lease(key) && !key->lease->is_idle;
+    return key_has_lease(key) && !key->lease->is_idle;
 }
 
 /* A claim that does not want to wait, on a key that is held here: Redis is not asked. */
@@ -227,7 +221,7 @@ static void broker_on_cancel(struct broker *broker, const struct ev_cancel *aske
 static void broker_on_inspect(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key != NULL && broker_has_lease(key)) {
+    if (key != NULL && key_has_lease(key)) {
         emit_inspected(broker, from, /* elsewhere= */ false, -1);
     } else {
         emit_query(broker, FX_QUERY, from);
@@ -237,7 +231,7 @@ static void broker_on_inspect(struct broker *broker, const struct ev_request *fr
 static void broker_on_force(struct broker *broker, const struct ev_request *from)
 {
     struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL || !broker_has_lease(key)) {
+    if (key == NULL || !key_has_lease(key)) {
         emit_query(broker, FX_FORCE, from);
         return;
     }
@@ -277,108 +271,6 @@ static void broker_on_peer_gone(struct broker *broker, uint64_t peer_id)
     free(claimant);
 }
 
-/* --- Redis ----------------------------------------------------------------------------------------- */
-
-static void broker_on_outcome(struct broker *broker, const struct ev_outcome *outcome)
-{
-    struct lease *lease;
-    HASH_FIND(hh, broker->leases, &outcome->lease_id, sizeof(outcome->lease_id), lease);
-    if (lease == NULL) {
-        return; /* the lease ended before its last answer came */
-    }
-    struct key *key = lease->key;
-    lease_note_answer(lease, outcome);
-    switch (lease->state) {
-    case LEASE_TRYING:
-        attempt_answered(broker, lease, outcome);
-        break;
-    case LEASE_HELD:
-        hold_answered(broker, lease, outcome);
-        break;
-    case LEASE_LEAVING:
-        leave_answered(broker, lease, outcome);
-        break;
-    }
-    key_settle(broker, key);
-}
-
-/* The key has been deleted behind the command that made this daemon's lease, if there is one: commands
- * are answered in their order, so a lease that is held by now was got before. */
-static void broker_note_forced(struct broker *broker, const struct ev_request *from)
-{
-    struct key *key = key_find(broker, from->key, from->key_len);
-    if (key == NULL) {
-        return;
-    }
-    if (broker_has_lease(key)) {
-        key_lose(broker, key, ENDING_FORCED);
-    }
-    key->is_prompted = true; /* it is free for those who wait */
-    key_settle(broker, key);
-}
-
-static void broker_on_queried(struct broker *broker, const struct ev_queried *queried)
-{
-    switch (queried->answer) {
-    case ANSWER_OURS:
-        broker_note_forced(broker, &queried->from);
-        emit_forced(broker, &queried->from);
-        break;
-    case ANSWER_TAKEN:
-        emit_inspected(broker, &queried->from, /* elsewhere= */ true, queried->remaining_ms);
-        break;
-    case ANSWER_GONE:
-        if (queried->was_force) {
-            broker_refuse_not_held(broker, &queried->from, ENDING_DELETED);
-        } else {
-            emit_inspected(broker, &queried->from, /* elsewhere= */ false, -1);
-        }
-        break;
-    case ANSWER_TRANSIENT:
-    case ANSWER_REFUSED:
-    case ANSWER_UNKNOWN:
-    case ANSWER_UNSENT:
-        broker_refuse(broker, &queried->from, REFUSED_UNAVAILABLE)->last_error = queried->text;
-        break;
-    }
-}
-
-/* After a break everything is due at once: every lease is renewed, every release repeated, every key
- * that is waited for tried. That many hosts do not do so in the same millisecond, the link sees to. */
-static void broker_make_due(struct broker *broker, struct key *key)
-{
-    struct lease *lease;
-    key->attempt_at_ms = broker->now_ms;
-    struct claim *claim;
-    DL_FOREACH (key->waiting, claim) {
-        claim->try_at_ms = broker->now_ms;
-    }
-    if (key->lease != NULL) {
-        key->lease->times.renew_at_ms = broker->now_ms;
-        key->lease->again_at_ms = broker->now_ms;
-    }
-    DL_FOREACH (key->leaving, lease) {
-        lease->again_at_ms = broker->now_ms;
-    }
-}
-
-static void broker_on_link(struct broker *broker, const struct ev_link *link)
-{
-    broker->link = link->state;
-    broker->stats->redis_up = link->state == LINK_UP;
-    size_t len = link->text != NULL ? strnlen(link->text, LAST_ERROR_CAP - 1) : 0;
-    memcpy(broker->link_error, len > 0 ? link->text : "", len);
-    broker->link_error[len] = '\0';
-
-    struct key *key, *next;
-    HASH_ITER (hh, broker->keys, key, next) {
-        if (link->state == LINK_UP) {
-            broker_make_due(broker, key);
-        }
-        key_settle(broker, key);
-    }
-}
-
 /* --- the daemon ------------------------------------------------------------------------------------ */
 
 static void broker_on_stop(struct broker *broker)
@@ -412,47 +304,6 @@ static void broker_expire(struct broker *broker)
             broker_on_claim_timer(broker, CONTAINER_OF(timer, struct claim, timer));
         } else {
             key_settle(broker, CONTAINER_OF(timer, struct key, timer));
-        }
-    }
-}
-
-/* --- other hosts ----------------------------------------------------------------------------------- */
-
-/* The key is said to be passed on to this host. The attempt that finds out is made at once. One that is under
- * way may have come too early: then another follows. */
-static void broker_on_offered(struct broker *broker, const struct ev_hint *hint)
-{
-    struct key *key = key_find(broker, hint->key, hint->key_len);
-    broker->stats->offers++;
-    if (key == NULL || key->waiting == NULL || broker_has_lease(key)) {
-        return;
-    }
-    key->is_prompted = key->is_offered = true;
-    key_settle(broker, key);
-}
-
-static void broker_on_recalled(struct broker *broker, const struct ev_hint *hint)
-{
-    struct key *key = key_find(broker, hint->key, hint->key_len);
-    broker->stats->recalls++;
-    if (key == NULL || key->lease == NULL) {
-        return;
-    }
-    key->lease->is_wanted = true; /* the answer to an attempt may be on its way still */
-    if (broker_has_lease(key)) {
-        turn_recall(broker, key);
-        key_settle(broker, key);
-    }
-}
-
-/* Offers may have been missed: every key that is waited for is looked at. */
-static void broker_on_hearing(struct broker *broker)
-{
-    struct key *key, *next;
-    HASH_ITER (hh, broker->keys, key, next) {
-        if (key->waiting != NULL && !broker_has_lease(key)) {
-            key->is_prompted = true;
-            key_settle(broker, key);
         }
     }
 }
@@ -499,22 +350,22 @@ static void broker_dispatch(struct broker *broker, const struct event *event)
         broker_on_peer_gone(broker, event->gone_peer_id);
         break;
     case EV_OUTCOME:
-        broker_on_outcome(broker, &event->outcome);
+        heard_outcome(broker, &event->outcome);
         break;
     case EV_QUERIED:
-        broker_on_queried(broker, &event->queried);
+        heard_queried(broker, &event->queried);
         break;
     case EV_LINK:
-        broker_on_link(broker, &event->link);
+        heard_link(broker, &event->link);
         break;
     case EV_OFFERED:
-        broker_on_offered(broker, &event->hint);
+        heard_offered(broker, &event->hint);
         break;
     case EV_RECALLED:
-        broker_on_recalled(broker, &event->hint);
+        heard_recalled(broker, &event->hint);
         break;
     case EV_HEARING:
-        broker_on_hearing(broker);
+        heard_hearing(broker);
         break;
     case EV_STOP:
         broker_on_stop(broker);

@@ -39,6 +39,11 @@ struct key *key_get(struct broker *broker, const char *name, size_t name_len)
     return key;
 }
 
+bool key_has_lease(const struct key *key)
+{
+    return key->lease != NULL && key->lease->state == LEASE_HELD;
+}
+
 /* --- claims ---------------------------------------------------------------------------------------- */
 
 static void key_charge_user(struct broker *broker, uint32_t user_id)
@@ -104,7 +109,7 @@ void key_drop_claim(struct broker *broker, struct claim *claim)
 /* For how long somebody else will have the key, as far as we know. */
 static int64_t key_remaining(const struct broker *broker, const struct key *key)
 {
-    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
+    if (key_has_lease(key)) {
         return key->lease->times.valid_until_ms - broker->now_ms;
     }
     return key->other_until_ms > broker->now_ms ? key->other_until_ms - broker->now_ms : -1;
@@ -275,7 +280,7 @@ static void key_give_back(struct broker *broker, struct key *key)
 /* Demand meets supply. */
 static void key_match(struct broker *broker, struct key *key)
 {
-    bool is_held = key->lease != NULL && key->lease->state == LEASE_HELD;
+    bool is_held = key_has_lease(key);
     if (key->grant != NULL) {
         return;
     }
@@ -307,7 +312,7 @@ static int64_t key_deadline(const struct broker *broker, const struct key *key)
 {
     int64_t deadline_ms = leave_deadline(broker, key);
     int64_t next_ms = DEADLINE_NEVER;
-    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
+    if (key_has_lease(key)) {
         next_ms = hold_deadline(broker, key);
     } else if (key->attempt.is_open) {
         next_ms = key->attempt.due_ms;
@@ -332,12 +337,12 @@ void key_settle(struct broker *broker, struct key *key)
     /* What has run out goes first, so that nothing below stands on it. */
     leave_settle(broker, key);
     attempt_settle(broker, key);
-    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
+    if (key_has_lease(key)) {
         hold_settle(broker, key);
     }
 
     key_match(broker, key);
-    if (key->lease != NULL && key->lease->state == LEASE_HELD) {
+    if (key_has_lease(key)) {
         hold_pursue(broker, key);
     }
 

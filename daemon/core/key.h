@@ -73,7 +73,7 @@ struct key {
 
 struct key *key_find(struct broker *broker, const char *name, size_t name_len);
 struct key *key_get(struct broker *broker, const char *name, size_t name_len); /* made if there is none */
-void key_free(struct key *key);
+bool key_has_lease(const struct key *key);                                     /* one that is HELD */
 
 /* Compares what is wanted with what is there, and asks for what is missing. A key that nobody wants any
  * more and that Redis owes no answer for ends here: the pointer is good until the end of the step. */

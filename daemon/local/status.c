@@ -127,7 +127,7 @@ static bool status_find_holder(struct peers *peers, const struct claim *claim, s
 
 static bool status_has_lease(const struct key *key)
 {
-    return key != NULL && key->lease != NULL && key->lease->state == LEASE_HELD;
+    return key != NULL && key_has_lease(key);
 }
 
 /* Somebody here has it, or will in a moment. A lease that only lingers is nobody's. */

@@ -20,6 +20,8 @@ failed=0
 rm -rf "$tree"
 mkdir -p "$tree"
 cp -r Makefile daemon lua tests proto "$tree"
+mkdir "$tree/as-it-is"
+cp -r daemon lua "$tree/as-it-is"
 # A name may be a pattern.
 # shellcheck disable=SC2086
 patches=$(for name in "${@:-*}"; do ls tests/sim/mutants/$name.patch; done)
@@ -49,6 +51,8 @@ for patch in $patches; do
         printf '%-38s %6s  %s\n' "$name" - "SURVIVES $seeds seeds"
         failed=1
     fi
-    sed -n 's|^+++ b/||p' "$patch" | while read -r file; do cp "$file" "$tree/$file"; done
+    sed -n 's|^+++ b/||p' "$patch" | while read -r file; do
+        cp "$tree/as-it-is/$file" "$tree/$file"
+    done
 done
 exit $failed

@@ -179,6 +179,17 @@ static void nemesis_step_clock(struct nemesis *nemesis, int64_t by_ms)
     server_settle(server);
 }
 
+/* Once: each further step would lengthen what is left of all leases again. What nobody believes in any more
+ * and was left to its ttl stays for the step and the ttl; until then hosts wait for a key that nobody has. */
+static void nemesis_step_back(struct nemesis *nemesis)
+{
+    struct plan *plan = &nemesis->world->plan;
+    int64_t by_ms = dice_small(&nemesis->world->dice, 1, plan->step_back_ms_max);
+    nemesis_step_clock(nemesis, -by_ms);
+    nemesis->span_us = (by_ms + plan->ttl_ms_max) * 1000;
+    plan->trouble = TROUBLE_NONE;
+}
+
 static void nemesis_trouble(struct nemesis *nemesis)
 {
     struct world *world = nemesis->world;
@@ -205,9 +216,7 @@ static void nemesis_trouble(struct nemesis *nemesis)
         nemesis_step_clock(nemesis, nemesis_span_ms(nemesis));
         return;
     case TROUBLE_STEP_BACK:
-        /* Once: each further step would lengthen what is left of all leases again. */
-        nemesis_step_clock(nemesis, -dice_small(&world->dice, 1, world->plan.step_back_ms_max));
-        world->plan.trouble = TROUBLE_NONE;
+        nemesis_step_back(nemesis);
         return;
     default:
         return;

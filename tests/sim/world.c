@@ -143,14 +143,14 @@ void world_judge(struct world *world, const char *fmt, ...)
 
 int64_t clock_at_us(const struct rate_clock *clock, int64_t true_us)
 {
-    return clock->offset_us + true_us + true_us / 1000 * clock->rate_ppm / 1000;
+    return clock->offset_us + true_us + true_us * clock->rate_ppm / 1000000; /* never goes back */
 }
 
 int64_t clock_when_us(const struct rate_clock *clock, int64_t shown_ms)
 {
     int64_t wanted_us = shown_ms * 1000 - clock->offset_us;
     int64_t true_us = wanted_us - wanted_us / 1000 * clock->rate_ppm / (1000 + clock->rate_ppm / 1000) - 1000;
-    /* An estimate, a little early; the clock moves in small jumps, so its own reading decides. */
+    /* An estimate, a little early: the clock's own reading decides. */
     while (clock_at_us(clock, true_us) < shown_ms * 1000) {
         int64_t missing_us = shown_ms * 1000 - clock_at_us(clock, true_us);
         true_us += missing_us > 8 ? missing_us * 7 / 8 : 1;

@@ -59,7 +59,8 @@ void oracle_judge_turns(struct oracle *oracle, const struct ask *granted)
     }
 }
 
-/* Somebody has the key, or may have it, or a daemon that has died left it to run out. */
+/* Somebody has the key, or may have it, or a daemon that has died left it to run out, or one whose link is down
+ * cannot give it back: it may not even know of a command that was executed late. */
 static bool oracle_is_taken(struct oracle *oracle, int key)
 {
     const struct world *world = oracle->world;
@@ -68,16 +69,19 @@ static bool oracle_is_taken(struct oracle *oracle, int key)
             return true;
         }
     }
-    bool is_ours = false;
+    const struct host *owner = NULL;
     for (int i = 0; i < world->plan.n_hosts; i++) {
+        const struct host *host = &world->hosts[i];
         if (oracle->kept_until_us[i][key] > world->now_us + ORPHAN_US) {
             return true;
         }
-        is_ours |=
-            world->hosts[i].instance != 0 && oracle_has_in_redis(oracle, &world->hosts[i], key) != NULL;
+        if (host->instance != 0 && oracle_has_in_redis(oracle, host, key) != NULL) {
+            owner = host;
+        }
     }
     const char *name = client_key_name(key);
-    return redis_model_find(world->server->model, name, strlen(name)) != NULL && !is_ours;
+    return redis_model_find(world->server->model, name, strlen(name)) != NULL &&
+           (owner == NULL || !sim_link_is_up(&owner->link));
 }
 
 static void oracle_on_idle(void *ctx)

@@ -6,13 +6,18 @@
  * without it: SET NX PX in Redis, a compare-and-delete script to unlock, a retry every 10 ms.
  *
  *     contend awaited|paired|notified|direct SOCKET[,SOCKET...] CLIENTS SECONDS
+ *     contend ring - CLIENTS SECONDS
  *
  * Each client is a process with blocking I/O that locks and unlocks as fast as it can, with nothing in
  * between. "awaited" reads the answer to unlock before it goes on; "paired" sends unlock and the next lock in
  * one write; "notified" does so too, but with unlock as a notification, which has no answer. With several
- * sockets, which are several hosts' daemons, the clients are dealt out to them in turn. Prints six numbers:
- * grants per second, grants per second to another client than the one before, the longest wait in ms, how
- * often two were inside at once, the mean wait in ms, and the first socket's share of the grants in percent.
+ * sockets, which are several hosts' daemons, the clients are dealt out to them in turn. "ring" is what the
+ * machine does by itself: the processes hand a byte round through pipes, and nothing can be fairer.
+ *
+ * Counts after a fifth of a second, when all of them are under way. Prints eight numbers: grants per second,
+ * grants per second to another client than the one before, the longest wait in ms, how often two were inside
+ * at once, the mean wait in ms, the first socket's share of the grants in percent, and how many grants there
+ * were during a wait, at the most and on average.
  *
  * The bench measures the daemon, so its clients are as cheap as clients can be: no JSON library.
  */
@@ -39,6 +44,7 @@ enum {
     CONTEND_CLIENTS_MAX = 256,
     CONTEND_SOCKETS_MAX = 8,
     CONTEND_RETRY_MS = 10,
+    CONTEND_RUN_IN_MS = 200,
     CONTEND_START_MS_MAX = 10000
 };
 
@@ -47,18 +53,21 @@ enum {
 #define CONTEND_UNLOCK \
     "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
 
-enum manner { MANNER_AWAITED = 1, MANNER_PAIRED, MANNER_NOTIFIED, MANNER_DIRECT };
+enum manner { MANNER_AWAITED = 1, MANNER_PAIRED, MANNER_NOTIFIED, MANNER_DIRECT, MANNER_RING };
 
 /* Shared by all processes. What only the holder writes needs no atomics but to be seen. */
 struct board {
     _Atomic int inside; /* clients that believe to hold the lock */
     _Atomic int n_ready;
+    _Atomic bool counts; /* from now on: what has been asked before is not looked at */
     _Atomic int64_t overlaps, grants, handovers;
     _Atomic int last_holder;
     _Atomic int64_t waiting_since_us[CONTEND_CLIENTS_MAX]; /* 0: does not wait */
     _Atomic int64_t longest_us[CONTEND_CLIENTS_MAX];
     _Atomic int64_t waited_us[CONTEND_CLIENTS_MAX]; /* in all */
     _Atomic int64_t n_waits[CONTEND_CLIENTS_MAX];
+    _Atomic int64_t most_grants[CONTEND_CLIENTS_MAX];   /* during one wait */
+    _Atomic int64_t grants_waited[CONTEND_CLIENTS_MAX]; /* in all */
 };
 
 /* Where the daemons, or Redis, are to be found. */
@@ -76,6 +85,7 @@ struct contender {
     size_t len;
     redisContext *redis;
     char value[32], digest[41];
+    int from_fd, to_fd; /* the ring's neighbours */
 };
 
 static int64_t contend_now_us(void)
@@ -218,7 +228,60 @@ static void contender_unlock_direct(struct contender *contender)
                                                  contender->digest, contender->value)));
 }
 
-/* -- both -- */
+/* -- a bare ring -- */
+
+static void contender_take(const struct contender *contender)
+{
+    char byte;
+
+    if (read(contender->from_fd, &byte, 1) != 1) {
+        contend_fail("read");
+    }
+}
+
+static void contender_pass_on(const struct contender *contender)
+{
+    if (write(contender->to_fd, "", 1) != 1) {
+        contend_fail("write");
+    }
+}
+
+/* -- all of them -- */
+
+static void contender_open(struct contender *contender, const char *path)
+{
+    if (contender->manner == MANNER_DIRECT) {
+        contender_open_direct(contender, path);
+    } else if (contender->manner == MANNER_RING) {
+        if (contender->self == 0) {
+            contender_pass_on(contender); /* the byte, to be read when all go */
+        }
+    } else if ((contender->fd = contend_connect(path)) < 0) {
+        contend_fail("connect");
+    }
+}
+
+static void contender_lock(struct contender *contender, bool is_first)
+{
+    if (contender->manner == MANNER_DIRECT) {
+        contender_lock_direct(contender);
+    } else if (contender->manner == MANNER_RING) {
+        contender_take(contender);
+    } else {
+        contender_lock_here(contender, is_first);
+    }
+}
+
+static void contender_unlock(struct contender *contender)
+{
+    if (contender->manner == MANNER_DIRECT) {
+        contender_unlock_direct(contender);
+    } else if (contender->manner == MANNER_RING) {
+        contender_pass_on(contender);
+    } else {
+        contender_unlock_here(contender);
+    }
+}
 
 /* Between lock and unlock: the shortest of critical sections, which only keeps count. */
 static void contender_be_inside(struct contender *contender)
@@ -235,41 +298,47 @@ static void contender_be_inside(struct contender *contender)
     atomic_fetch_sub(&board->inside, 1);
 }
 
+static void contend_raise(_Atomic int64_t *most, int64_t value)
+{
+    if (value > atomic_load(most)) {
+        atomic_store(most, value);
+    }
+}
+
+static void contender_count(const struct contender *contender, int64_t waited_us, int64_t n_grants)
+{
+    struct board *board = contender->board;
+    int self = contender->self;
+
+    contend_raise(&board->longest_us[self], waited_us);
+    contend_raise(&board->most_grants[self], n_grants);
+    atomic_fetch_add(&board->waited_us[self], waited_us);
+    atomic_fetch_add(&board->grants_waited[self], n_grants);
+    atomic_fetch_add(&board->n_waits[self], 1);
+}
+
 static _Noreturn void contender_run(struct contender *contender, const char *path, int go_fd)
 {
-    _Atomic int64_t *since_us = &contender->board->waiting_since_us[contender->self];
-    _Atomic int64_t *longest_us = &contender->board->longest_us[contender->self];
+    struct board *board = contender->board;
+    _Atomic int64_t *since_us = &board->waiting_since_us[contender->self];
     char byte;
 
-    if (contender->manner == MANNER_DIRECT) {
-        contender_open_direct(contender, path);
-    } else if ((contender->fd = contend_connect(path)) < 0) {
-        contend_fail("connect");
-    }
-    atomic_fetch_add(&contender->board->n_ready, 1);
+    contender_open(contender, path);
+    atomic_fetch_add(&board->n_ready, 1);
     (void)!read(go_fd, &byte, 1); /* ends when the parent lets all go */
     for (bool is_first = true;; is_first = false) {
-        int64_t asked_at_us = contend_now_us(), waited_us;
+        bool counts = atomic_load(&board->counts);
+        int64_t asked_at_us = contend_now_us(), n_grants = atomic_load(&board->grants);
 
-        atomic_store(since_us, asked_at_us);
-        if (contender->manner == MANNER_DIRECT) {
-            contender_lock_direct(contender);
-        } else {
-            contender_lock_here(contender, is_first);
-        }
+        atomic_store(since_us, counts ? asked_at_us : 0);
+        contender_lock(contender, is_first);
+        n_grants = atomic_load(&board->grants) - n_grants;
         contender_be_inside(contender);
-        waited_us = contend_now_us() - asked_at_us;
-        if (waited_us > atomic_load(longest_us)) {
-            atomic_store(longest_us, waited_us);
+        if (counts) {
+            contender_count(contender, contend_now_us() - asked_at_us, n_grants);
         }
         atomic_store(since_us, 0);
-        atomic_fetch_add(&contender->board->waited_us[contender->self], waited_us);
-        atomic_fetch_add(&contender->board->n_waits[contender->self], 1);
-        if (contender->manner == MANNER_DIRECT) {
-            contender_unlock_direct(contender);
-        } else {
-            contender_unlock_here(contender);
-        }
+        contender_unlock(contender);
     }
 }
 
@@ -330,15 +399,26 @@ static void contend_find(struct places *places, char *list)
     }
 }
 
-static double contend_mean_ms(struct board *board, int n_clients)
+/* Of what has been summed up by each client: for one wait. */
+static double contend_mean(struct board *board, _Atomic int64_t *sums, int n_clients)
 {
-    int64_t waited_us = 0, n_waits = 0;
+    int64_t sum = 0, n_waits = 0;
 
     for (int i = 0; i < n_clients; i++) {
-        waited_us += atomic_load(&board->waited_us[i]);
+        sum += atomic_load(&sums[i]);
         n_waits += atomic_load(&board->n_waits[i]);
     }
-    return n_waits > 0 ? (double)waited_us / (double)n_waits / 1e3 : 0;
+    return n_waits > 0 ? (double)sum / (double)n_waits : 0;
+}
+
+static int64_t contend_most_grants(struct board *board, int n_clients)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < n_clients; i++) {
+        most = atomic_load(&board->most_grants[i]) > most ? atomic_load(&board->most_grants[i]) : most;
+    }
+    return most;
 }
 
 /* Of the grants, how many percent went to clients of the first place. */
@@ -350,24 +430,25 @@ static double contend_share(struct board *board, int n_clients, int n_places)
         int64_t n = atomic_load(&board->n_waits[i]);
 
         n_all += n;
-        n_first += i % n_places == 0 ? n : 0;
+        n_first += n_places > 0 && i % n_places == 0 ? n : 0;
     }
     return n_all > 0 ? (double)n_first * 100 / (double)n_all : 0;
 }
 
-static int contend(enum manner manner, const struct places *places, int n_clients, int seconds)
+/* Starts them; each reads from the pipe behind it what the one behind it writes. Returns what lets them go. */
+static int contend_start(struct board *board, enum manner manner, const struct places *places, pid_t *pids,
+                         int n_clients)
 {
-    struct board *board =
-        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pid_t pids[CONTEND_CLIENTS_MAX];
-    int go_fds[2];
-    int64_t start_us, end_us, grants, handovers;
-    bool all_ran;
+    int ring_fds[CONTEND_CLIENTS_MAX][2], go_fds[2];
 
-    if (board == MAP_FAILED || pipe(go_fds) != 0) {
+    if (pipe(go_fds) != 0) {
         contend_fail("start");
     }
-    atomic_store(&board->last_holder, -1);
+    for (int i = 0; manner == MANNER_RING && i < n_clients; i++) {
+        if (pipe(ring_fds[i]) != 0) {
+            contend_fail("start");
+        }
+    }
     for (int i = 0; i < n_clients; i++) {
         pids[i] = fork();
         if (pids[i] == 0) {
@@ -375,7 +456,11 @@ static int contend(enum manner manner, const struct places *places, int n_client
 
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             close(go_fds[1]);
-            contender_run(&contender, places->paths[i % places->n], go_fds[0]);
+            if (manner == MANNER_RING) {
+                contender.from_fd = ring_fds[i][0];
+                contender.to_fd = ring_fds[(i + 1) % n_clients][1];
+            }
+            contender_run(&contender, places->n > 0 ? places->paths[i % places->n] : NULL, go_fds[0]);
         }
     }
     for (int i = 0; atomic_load(&board->n_ready) < n_clients; i++) {
@@ -384,39 +469,60 @@ static int contend(enum manner manner, const struct places *places, int n_client
         }
         (void)poll(NULL, 0, 1);
     }
+    return go_fds[1];
+}
+
+static int contend(enum manner manner, const struct places *places, int n_clients, int seconds)
+{
+    struct board *board =
+        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t pids[CONTEND_CLIENTS_MAX];
+    int64_t start_us, end_us, grants, handovers;
+    bool all_ran;
+
+    if (board == MAP_FAILED) {
+        contend_fail("start");
+    }
+    atomic_store(&board->last_holder, -1);
+    close(contend_start(board, manner, places, pids, n_clients));
+    (void)poll(NULL, 0, CONTEND_RUN_IN_MS);
+    grants = -atomic_load(&board->grants);
+    handovers = -atomic_load(&board->handovers);
+    atomic_store(&board->counts, true);
     start_us = contend_now_us();
-    close(go_fds[1]);
     (void)poll(NULL, 0, seconds * 1000);
     end_us = contend_now_us();
-    grants = atomic_load(&board->grants);
-    handovers = atomic_load(&board->handovers);
+    grants += atomic_load(&board->grants);
+    handovers += atomic_load(&board->handovers);
     all_ran = contend_stop(pids, n_clients);
-    printf("%.0f %.0f %.2f %lld %.3f %.1f\n", (double)grants * 1e6 / (double)(end_us - start_us),
+    printf("%.0f %.0f %.2f %lld %.3f %.1f %lld %.2f\n", (double)grants * 1e6 / (double)(end_us - start_us),
            (double)handovers * 1e6 / (double)(end_us - start_us),
            (double)contend_longest_us(board, n_clients, end_us) / 1e3,
-           (long long)atomic_load(&board->overlaps), contend_mean_ms(board, n_clients),
-           contend_share(board, n_clients, places->n));
+           (long long)atomic_load(&board->overlaps), contend_mean(board, board->waited_us, n_clients) / 1e3,
+           contend_share(board, n_clients, places->n), (long long)contend_most_grants(board, n_clients),
+           contend_mean(board, board->grants_waited, n_clients));
     return all_ran && grants > 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
     static const char *const names[] = {
-        [MANNER_AWAITED] = "awaited",
-        [MANNER_PAIRED] = "paired",
-        [MANNER_NOTIFIED] = "notified",
-        [MANNER_DIRECT] = "direct",
+        [MANNER_AWAITED] = "awaited", [MANNER_PAIRED] = "paired", [MANNER_NOTIFIED] = "notified",
+        [MANNER_DIRECT] = "direct",   [MANNER_RING] = "ring",
     };
     struct places places = {0};
     int n_clients = argc == 5 ? atoi(argv[3]) : 0, seconds = argc == 5 ? atoi(argv[4]) : 0;
 
     for (int manner = MANNER_AWAITED;
-         n_clients > 0 && n_clients <= CONTEND_CLIENTS_MAX && manner <= MANNER_DIRECT; manner++) {
+         n_clients > 0 && n_clients <= CONTEND_CLIENTS_MAX && manner <= MANNER_RING; manner++) {
         if (strcmp(argv[1], names[manner]) == 0) {
-            contend_find(&places, argv[2]);
+            if (manner != MANNER_RING) {
+                contend_find(&places, argv[2]);
+            }
             return contend((enum manner)manner, &places, n_clients, seconds);
         }
     }
-    fprintf(stderr, "usage: contend awaited|paired|notified|direct SOCKET[,SOCKET...] CLIENTS SECONDS\n");
+    fprintf(stderr, "usage: contend awaited|paired|notified|direct SOCKET[,SOCKET...] CLIENTS SECONDS\n"
+                    "       contend ring - CLIENTS SECONDS\n");
     return 64;
 }

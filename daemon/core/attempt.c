@@ -149,6 +149,7 @@ static void attempt_send(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease != NULL ? key->lease : attempt_new_lease(broker, key);
     lease->ttl_ms = key->waiting->ttl_ms;
+    lease_note_sent(lease);
     lease->n_attempts++;
     lease->last_attempt_id = ++broker->last_op_id;
     key->attempt.is_sent = true;

@@ -85,7 +85,7 @@ static const char *broker_limit_for(const struct broker *broker, const struct cl
 /* Somebody here holds the key, or will in a moment. */
 static bool broker_is_taken(const struct key *key)
 {
-    return key_has_lease(key) && !key->lease->is_idle;
+    return key_has_lease(key) && (key->grant != NULL || key->waiting != NULL);
 }
 
 /* A claim that does not want to wait, on a key that is held here: Redis is not asked. */

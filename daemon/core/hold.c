@@ -128,9 +128,10 @@ void hold_pursue(struct broker *broker, struct key *key)
     if (key->grant == NULL && key->waiting != NULL) {
         lease->ttl_ms = key->waiting->ttl_ms;
     }
+    lease_note_sent(lease);
     lease->op = (struct op){
         .id = ++broker->last_op_id,
-        .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease->ttl_ms),
+        .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease_pace_ms(lease)),
         .fence_count = lease_fences_wanted(lease),
     };
     emit_command(broker, FX_RENEW, lease, lease->op.id, lease->op.fence_count);
@@ -160,12 +161,6 @@ static void hold_settle_op(struct broker *broker, struct key *key)
 
 /* --- time ------------------------------------------------------------------------------------------ */
 
-/* When the holder of a lock without auto_refresh is told that it ends. */
-static int64_t hold_ttl_lost_at(const struct claim *claim)
-{
-    return claim->auto_refresh ? DEADLINE_NEVER : claim->ttl_until_ms - timing_lead(claim->ttl_ms);
-}
-
 static void hold_settle_grant(struct broker *broker, struct key *key)
 {
     struct claim *claim = key->grant;
@@ -179,7 +174,7 @@ static void hold_settle_grant(struct broker *broker, struct key *key)
         }
     } else if (broker->now_ms >= claim->hold_until_ms) {
         key_revoke(broker, key, ENDING_MAX_HOLD);
-    } else if (broker->now_ms >= hold_ttl_lost_at(claim)) {
+    } else if (broker->now_ms >= claim->ttl_lost_at_ms) {
         key_revoke(broker, key, ENDING_TTL);
     } else if (claim->auto_refresh && !key->lease->risk_told &&
                broker->now_ms >= key->lease->times.risk_at_ms) {
@@ -262,7 +257,7 @@ int64_t hold_deadline(const struct broker *broker, const struct key *key)
     }
     if (hold_is_active(key)) {
         deadline_ms = hold_earlier(deadline_ms, key->grant->hold_until_ms);
-        deadline_ms = hold_earlier(deadline_ms, hold_ttl_lost_at(key->grant));
+        deadline_ms = hold_earlier(deadline_ms, key->grant->ttl_lost_at_ms);
         if (key->grant->auto_refresh && !lease->risk_told) {
             deadline_ms = hold_earlier(deadline_ms, lease->times.risk_at_ms);
         }
@@ -288,6 +283,7 @@ static void hold_prolong(struct key *key, const struct ev_outcome *outcome)
     int64_t until_ms = hold_earlier(outcome->sent_at_ms + outcome->ttl_ms, key->lease->times.valid_until_ms);
     if (!claim->auto_refresh && claim->ttl_until_ms < until_ms) {
         claim->ttl_until_ms = until_ms;
+        claim->ttl_lost_at_ms = until_ms - timing_lead(outcome->ttl_ms);
     }
 }
 
@@ -314,7 +310,7 @@ static void hold_confirmed(struct broker *broker, struct key *key, const struct 
     lease_take_fences(lease, outcome->fence_first, outcome->fence_count);
     lease->again_at_ms = broker->now_ms;
     if (without_fences) {
-        lease->again_at_ms += timing_renew_pause(lease->ttl_ms);
+        lease->again_at_ms += timing_renew_pause(lease_pace_ms(lease));
         memcpy(key->last_error, no_fences, sizeof(no_fences));
     }
     if (outcome->others_wait) {
@@ -333,7 +329,7 @@ static void hold_confirmed(struct broker *broker, struct key *key, const struct 
 /* The renewal failed without saying that the lease is over. */
 static void hold_failed(struct broker *broker, struct key *key, const struct ev_outcome *outcome)
 {
-    key->lease->again_at_ms = broker->now_ms + timing_renew_pause(key->lease->ttl_ms);
+    key->lease->again_at_ms = broker->now_ms + timing_renew_pause(lease_pace_ms(key->lease));
     struct refresh *refresh, *next;
     DL_FOREACH_SAFE (key->refreshes, refresh, next) {
         if (refresh->op_id == outcome->op_id) {

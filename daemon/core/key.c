@@ -184,9 +184,10 @@ static void key_grant_head(struct broker *broker, struct key *key)
     claim->granted_at_ms = broker->now_ms;
     claim->hold_until_ms =
         claim->max_hold_ms == FOREVER ? DEADLINE_NEVER : broker->now_ms + claim->max_hold_ms;
-    claim->ttl_until_ms = DEADLINE_NEVER;
+    claim->ttl_lost_at_ms = claim->ttl_until_ms = DEADLINE_NEVER;
     if (!claim->auto_refresh) {
         claim->ttl_until_ms = key_earlier(broker->now_ms + claim->ttl_ms, lease->times.valid_until_ms);
+        claim->ttl_lost_at_ms = claim->ttl_until_ms - timing_lead(claim->ttl_ms);
     }
     if (key->vacant_since_ms >= 0) {
         broker->stats->handovers++;
@@ -252,14 +253,18 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
         key_drop_grant(broker, key);
     }
     key_refuse_departure(broker, key, "no answer in time");
-    /* What has run out here is still there in Redis for a moment; before that an attempt is in vain. */
-    bool is_by_time = reason == ENDING_EXPIRED || reason == ENDING_TTL;
-    if (is_by_time) {
-        key->attempt_at_ms = key->other_until_ms = key->lease->times.gone_at_ms;
-    } else {
-        key->is_prompted = true;
+    /* Those who wait here queue at once. What has run out here is still there in Redis for a moment. */
+    key->is_prompted = true;
+    if (reason == ENDING_EXPIRED || reason == ENDING_TTL) {
+        key->other_until_ms = key->lease->times.gone_at_ms;
+        key->lease->believed_until_ms = key->lease->times.valid_until_ms;
     }
-    leave_forget(broker, key->lease);
+    /* A lock command of it that is still to be answered may set the key again, or may have queued. */
+    if (lease_may_be_known(key->lease)) {
+        leave_begin(broker, key, NULL);
+    } else {
+        leave_forget(broker, key->lease);
+    }
 }
 
 /* --- the decision ---------------------------------------------------------------------------------- */

@@ -45,6 +45,18 @@ void lease_confirm(struct lease *lease, const struct broker_settings *settings, 
     }
 }
 
+void lease_note_sent(struct lease *lease)
+{
+    if (lease->longest_ttl_ms < lease->ttl_ms) {
+        lease->longest_ttl_ms = lease->ttl_ms;
+    }
+}
+
+int64_t lease_pace_ms(const struct lease *lease)
+{
+    return lease->ttl_ms < lease->times.ttl_ms ? lease->ttl_ms : lease->times.ttl_ms;
+}
+
 void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome)
 {
     if (outcome->op_id > lease->last_attempt_id) {

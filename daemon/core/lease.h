@@ -49,7 +49,8 @@ struct lease {
     uint64_t id;
     struct key *key;
     enum lease_state state;
-    int64_t ttl_ms; /* that the next command carries */
+    int64_t ttl_ms;         /* that the next command carries */
+    int64_t longest_ttl_ms; /* that any has carried: Redis's expiry is only ever lengthened */
 
     /* TRYING, and known of it later */
     bool may_be_set;          /* an attempt of it went unanswered, or its answer came too late */
@@ -75,6 +76,7 @@ struct lease {
     int64_t again_at_ms; /* not before: the next renewal or release after one that failed */
 
     /* LEAVING */
+    int64_t believed_until_ms; /* somebody may still believe in it: not to be released before */
     int64_t over_at_ms; /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
     int64_t open_ms;    /* the key is left free for so long before it is offered to another host; 0: is not */
     bool is_free;       /* open_ms > 0: it has been deleted, and that moment passes */
@@ -99,6 +101,13 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
 /* Takes in Redis's word that the key is ours, by a command sent and with a ttl as given. */
 void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
                    int64_t ttl_ms);
+
+/* Takes in that a command is about to leave that sets or lengthens its expiry. */
+void lease_note_sent(struct lease *lease);
+
+/* For how long the lease is good after one confirmation: what it stands on, or what is asked for next if
+ * that is shorter. By this go the retries while it is held. */
+int64_t lease_pace_ms(const struct lease *lease);
 
 /* Takes in that a command was answered, in whichever state the lease is by now. */
 void lease_note_answer(struct lease *lease, const struct ev_outcome *outcome);

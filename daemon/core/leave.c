@@ -52,9 +52,15 @@ static void leave_refuse(struct broker *broker, struct lease *lease, enum refusa
     departure->request_id = 0;
 }
 
+/* When the next release is due. */
+static int64_t leave_due_at(const struct lease *lease)
+{
+    return lease->again_at_ms > lease->believed_until_ms ? lease->again_at_ms : lease->believed_until_ms;
+}
+
 static void leave_pursue(struct broker *broker, struct lease *lease)
 {
-    if (lease->op.id != 0 || broker->link != LINK_UP || broker->now_ms < lease->again_at_ms) {
+    if (lease->op.id != 0 || broker->link != LINK_UP || broker->now_ms < leave_due_at(lease)) {
         return;
     }
     lease->op = (struct op){
@@ -75,8 +81,7 @@ static int64_t leave_over_at(const struct broker *broker, const struct lease *le
     if (lease_may_be_set(lease)) {
         return INT64_MAX;
     }
-    int64_t ttl_ms = lease->ttl_ms > lease->times.ttl_ms ? lease->ttl_ms : lease->times.ttl_ms;
-    return timing_confirmed(&broker->settings, broker->now_ms, 2 * ttl_ms, 0).gone_at_ms;
+    return timing_confirmed(&broker->settings, broker->now_ms, 2 * lease->longest_ttl_ms, 0).gone_at_ms;
 }
 
 void leave_begin(struct broker *broker, struct key *key, const struct departure *departure)
@@ -135,8 +140,8 @@ int64_t leave_deadline(const struct broker *broker, const struct key *key)
         if (lease->op.id != 0 && lease->op.due_ms < next_ms) {
             next_ms = lease->op.due_ms;
         }
-        if (lease->op.id == 0 && broker->link == LINK_UP && lease->again_at_ms < next_ms) {
-            next_ms = lease->again_at_ms;
+        if (lease->op.id == 0 && broker->link == LINK_UP && leave_due_at(lease) < next_ms) {
+            next_ms = leave_due_at(lease);
         }
         if (lease->departure.request_id != 0 && lease->departure.answer_by_ms < next_ms) {
             next_ms = lease->departure.answer_by_ms;

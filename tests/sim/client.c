@@ -115,6 +115,15 @@ static void slot_rest(struct slot *slot)
     slot_wait(slot, 0, slot->client->world->plan.think_ms_max * 1000);
 }
 
+/* Long and short ones, for a lease must bear the change. */
+static int64_t slot_draw_ttl_ms(struct slot *slot)
+{
+    struct dice *dice = &slot->client->world->dice;
+    const struct plan *plan = &slot->client->world->plan;
+    bool is_short = dice_chance(dice, 500) && plan->ttl_ms_max > plan->ttl_ms_min * 2;
+    return dice_between(dice, plan->ttl_ms_min, is_short ? plan->ttl_ms_min * 2 : plan->ttl_ms_max);
+}
+
 /* What is asked for: mostly the usual, sometimes not. One draw in each statement, so that their order is the
  * same for every compiler. */
 static struct ev_claim slot_draw_claim(struct slot *slot)
@@ -130,7 +139,7 @@ static struct ev_claim slot_draw_claim(struct slot *slot)
         .attempt_timeout_ms = plan->redis_timeout_ms,
         .max_hold_ms = FOREVER,
     };
-    claim.ttl_ms = dice_between(dice, plan->ttl_ms_min, plan->ttl_ms_max);
+    claim.ttl_ms = slot_draw_ttl_ms(slot);
     claim.retry_interval_ms = dice_between(dice, 10, plan->retry_ms_max);
     claim.fail_fast = dice_chance(dice, 50);
     claim.auto_refresh = !dice_chance(dice, 80);
@@ -212,7 +221,7 @@ static void slot_refresh(struct slot *slot)
     const struct plan *plan = &client->world->plan;
     struct ev_refresh refresh = {.from = client_request(client, slot->key), .fence = slot->fence};
     if (dice_chance(dice, 300)) {
-        refresh.ttl_ms = dice_between(dice, plan->ttl_ms_min, plan->ttl_ms_max);
+        refresh.ttl_ms = slot_draw_ttl_ms(slot);
     }
     client_send(client, &(struct event){.kind = EV_REFRESH, .refresh = refresh});
     slot->will_refresh = false;

@@ -9,6 +9,8 @@
 
 #include "tests/sim/dice.h"
 
+enum { TTL_MS_MAX = 32000 };
+
 static int64_t plan_pick(struct dice *dice, const int64_t *list, int len)
 {
     return list[dice_between(dice, 0, len - 1)];
@@ -37,7 +39,10 @@ struct plan plan_draw(uint64_t seed, int64_t run_ms, struct dice *dice)
     plan.n_clients = (int)PICK(dice, 1, 2, 3, 5);
     plan.n_keys = (int)PICK(dice, 1, 1, 2, 3);
     plan.ttl_ms_min = PICK(dice, 100, 300, 1000, 1000, 3000, 8000);
-    plan.ttl_ms_max = plan.ttl_ms_min * PICK(dice, 1, 1, 4);
+    plan.ttl_ms_max = plan.ttl_ms_min * PICK(dice, 1, 1, 4, 40);
+    if (plan.ttl_ms_max > TTL_MS_MAX) {
+        plan.ttl_ms_max = TTL_MS_MAX;
+    }
     plan.renew_fraction = PICK(dice, 3, 3, 3, 2, 6);
     plan.redis_timeout_ms = PICK(dice, 100, 300, 1000);
     plan.retry_ms_max = PICK(dice, 20, 100, 300);

@@ -210,15 +210,18 @@ START_TEST(who_never_heard_keeps_it_from_others_until_the_lease_is_over)
 {
     hold(CLAIM(.max_hold_ms = 200));
     story_claim(story, 2, 2, "a", CLAIM());
+    story_until(story, 982);
+    story_answer_taken(story, 2, 18);
     story_until(story, 1100);
-    story_answer(story, 2, ANSWER_OURS);
+    story_answer(story, 3, ANSWER_OURS);
     story_unlock(story, 1, 3, "a", 0);
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[   0] 1:1 granted a fence 100 until 988\n"
                         "[ 200] 1 lost a fence 100 (max_hold)\n"
                         "[ 981] forget value 1\n"
-                        "[1012] lock a #2 ttl 1000 value 2\n"
-                        "[1100] 2:2 granted a fence 164 until 2000\n"
+                        "[ 981] lock a #2 ttl 1000 value 2\n"
+                        "[1001] lock a #3 ttl 1000 value 2\n"
+                        "[1100] 2:2 granted a fence 164 until 1989\n"
                         "[1100] 1:3 refused a not_held (max_hold)\n");
 }
 END_TEST
@@ -228,6 +231,18 @@ START_TEST(who_asks_anew_has_heard)
     hold(CLAIM(.max_hold_ms = 200));
     story_until(story, 250);
     story_claim(story, 1, 2, "a", CLAIM());
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[ 200] 1 lost a fence 100 (max_hold)\n"
+                        "[ 250] 1:2 granted a fence 101 until 988\n");
+}
+END_TEST
+
+START_TEST(who_tries_anew_has_heard)
+{
+    hold(CLAIM(.max_hold_ms = 200));
+    story_until(story, 250);
+    story_claim(story, 1, 2, "a", CLAIM(.wait_ms = 0));
     story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
                         "[   0] 1:1 granted a fence 100 until 988\n"
                         "[ 200] 1 lost a fence 100 (max_hold)\n"
@@ -623,6 +638,131 @@ START_TEST(a_hand_over_to_another_ttl)
 }
 END_TEST
 
+/* Redis's expiry is only ever lengthened: the key lives by the longest ttl that it was ever given. */
+START_TEST(a_release_is_repeated_for_the_longest_ttl_of_all)
+{
+    hold(CLAIM(.ttl_ms = 3600000));
+    story_until(story, 10);
+    story_refresh(story, 1, 2, "a", 0, 100);
+    story_until(story, 12);
+    story_answer(story, 2, ANSWER_OURS);
+    story_link(story, LINK_CONNECTING, NULL);
+    story_unlock(story, 1, 3, "a", 0);
+    story_until(story, 3000);
+    story_link(story, LINK_UP, NULL);
+    story_until(story, 3100);
+    story_expect(story, "[   0] lock a #1 ttl 3600000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 3563998\n"
+                        "[  10] renew a #2\n"
+                        "[  12] 1:2 refreshed a ttl 100 until 3563998\n"
+                        "[ 512] 1:3 refused a unavailable (no answer in time)\n"
+                        "[3000] release a #3 value 1\n");
+}
+END_TEST
+
+START_TEST(a_release_is_repeated_for_the_ttl_of_a_former_holder)
+{
+    hold(CLAIM(.ttl_ms = 3600000));
+    story_claim(story, 2, 2, "a", CLAIM(.ttl_ms = 1000));
+    story_unlock(story, 1, 0, "a", 0);
+    story_link(story, LINK_CONNECTING, NULL);
+    story_until(story, 100);
+    story_link(story, LINK_UP, NULL);
+    story_answer(story, 2, ANSWER_OURS);
+    story_link(story, LINK_DOWN, "refused");
+    story_gone(story, 2);
+    story_until(story, 5000);
+    story_link(story, LINK_UP, NULL);
+    story_expect(story, "[   0] lock a #1 ttl 3600000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 3563998\n"
+                        "[   0] 2:2 granted a fence 101 until 3563998\n"
+                        "[ 100] renew a #2\n"
+                        "[5000] release a #3 value 1\n");
+}
+END_TEST
+
+/* When its holder is told goes by what it was promised, not by what it asks for. */
+START_TEST(who_asks_for_more_time_does_not_lose_what_is_left)
+{
+    hold(CLAIM(.ttl_ms = 300, .auto_refresh = false));
+    story_until(story, 200);
+    story_refresh(story, 1, 2, "a", 0, 60000);
+    story_until(story, 202);
+    story_answer(story, 2, ANSWER_OURS);
+    story_until(story, 59400);
+    story_expect(story, "[   0] lock a #1 ttl 300 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 295\n"
+                        "[ 200] renew a #2\n"
+                        "[ 202] 1:2 refreshed a ttl 60000 until 59598\n");
+    story_until(story, 59600);
+    story_expect(story, "[59448] 1 lost a fence 100 (ttl)\n"
+                        "[59448] forget value 1\n");
+}
+END_TEST
+
+/* The pause after a refusal goes by the time that the lease has, not by the time that it is to have. */
+START_TEST(a_short_lease_that_is_to_be_a_long_one_is_tried_in_time)
+{
+    hold(CLAIM());
+    story_claim(story, 2, 2, "a", CLAIM(.ttl_ms = 30000));
+    story_until(story, 100);
+    story_unlock(story, 1, 0, "a", 0);
+    story_answer(story, 2, ANSWER_TRANSIENT);
+    story_until(story, 150);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 granted a fence 100 until 988\n"
+                        "[ 100] 2:2 granted a fence 101 until 988\n"
+                        "[ 100] renew a #2\n"
+                        "[ 133] renew a #3\n");
+}
+END_TEST
+
+/* The attempt that was answered late makes a lease, the one after it is still on its way, behind the DEL. */
+START_TEST(what_is_forced_while_another_attempt_is_under_way_is_given_back)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_until(story, 550);
+    story_force(story, 9, 9, "a");
+    story_until(story, 610);
+    story_answer(story, 1, ANSWER_OURS);
+    story_gone(story, 1);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[ 550] force a\n"
+                        "[ 600] lock a #2 ttl 1000 value 1\n"
+                        "[ 610] renew a #3\n"
+                        "[ 610] release a #4 value 1\n");
+}
+END_TEST
+
+START_TEST(what_was_taken_may_have_queued_and_is_given_back)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_until(story, 600);
+    story_answer(story, 1, ANSWER_OURS);
+    story_skip(story);
+    story_answer_taken(story, 2, 1000);
+    story_expect(story, "[ 600] release a #4 value 1\n"
+                        "[ 600] lock a #5 ttl 1000 value 2\n");
+}
+END_TEST
+
+/* Not before 988: until then somebody may believe in it. */
+START_TEST(what_has_run_out_but_may_be_set_again_is_given_back_at_its_end)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.attempt_timeout_ms = 100));
+    story_until(story, 250);
+    story_answer(story, 1, ANSWER_OURS);
+    story_skip(story);
+    story_until(story, 980);
+    story_link(story, LINK_CONNECTING, NULL);
+    story_until(story, 982);
+    story_link(story, LINK_UP, NULL);
+    story_skip(story);
+    story_until(story, 1000);
+    story_expect(story, "[ 988] release a #8 value 1\n");
+}
+END_TEST
+
 Suite *test_story_leases_suite(void)
 {
     Suite *suite = suite_create("story_leases");
@@ -640,6 +780,7 @@ Suite *test_story_leases_suite(void)
     tcase_add_test(tcase, max_hold_takes_the_lock_away_but_gives_it_to_nobody);
     tcase_add_test(tcase, who_never_heard_keeps_it_from_others_until_the_lease_is_over);
     tcase_add_test(tcase, who_asks_anew_has_heard);
+    tcase_add_test(tcase, who_tries_anew_has_heard);
     tcase_add_test(tcase, without_auto_refresh_it_ends_after_its_ttl);
     tcase_add_test(tcase, without_auto_refresh_a_hand_over_is_renewed_first);
     tcase_add_test(tcase, a_refresh_waits_for_redis);
@@ -659,6 +800,13 @@ Suite *test_story_leases_suite(void)
     tcase_add_test(tcase, an_unlock_after_the_stop_may_come_too_late);
     tcase_add_test(tcase, a_stale_unlock_tells_nothing_of_a_revoked_grant);
     tcase_add_test(tcase, a_hand_over_to_another_ttl);
+    tcase_add_test(tcase, a_release_is_repeated_for_the_longest_ttl_of_all);
+    tcase_add_test(tcase, a_release_is_repeated_for_the_ttl_of_a_former_holder);
+    tcase_add_test(tcase, who_asks_for_more_time_does_not_lose_what_is_left);
+    tcase_add_test(tcase, a_short_lease_that_is_to_be_a_long_one_is_tried_in_time);
+    tcase_add_test(tcase, what_is_forced_while_another_attempt_is_under_way_is_given_back);
+    tcase_add_test(tcase, what_was_taken_may_have_queued_and_is_given_back);
+    tcase_add_test(tcase, what_has_run_out_but_may_be_set_again_is_given_back_at_its_end);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -463,8 +463,8 @@ START_TEST(who_waits_behind_a_lost_lease_asks_at_once)
 }
 END_TEST
 
-/* It ran out: who waits here asks when Redis has dropped it. */
-START_TEST(who_waits_behind_an_expired_lease_asks_when_it_is_gone)
+/* It ran out: who waits here queues at once, behind it, and asks again when Redis has dropped it. */
+START_TEST(who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone)
 {
     story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
     story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
@@ -473,10 +473,13 @@ START_TEST(who_waits_behind_an_expired_lease_asks_when_it_is_gone)
     story_answer_found(story, 2);
     story_until(story, 980);
     story_skip(story);
+    story_until(story, 982);
+    story_answer_taken(story, 8, 20);
     story_until(story, 1100);
     story_expect(story, "[ 981] 1 lost a fence 100 (expired)\n"
                         "[ 981] forget value 1\n"
-                        "[1013] lock a #8 ttl 1000 value 2\n");
+                        "[ 981] lock a #8 ttl 1000 value 2\n"
+                        "[1003] lock a #9 ttl 1000 value 2\n");
 }
 END_TEST
 
@@ -664,7 +667,7 @@ static void add_turns(TCase *tcase)
     tcase_add_test(tcase, left_free_when_the_link_breaks);
     tcase_add_loop_test(tcase, left_free_in_vain, 0, 3);
     tcase_add_loop_test(tcase, who_waits_behind_a_lost_lease_asks_at_once, 0, 2);
-    tcase_add_test(tcase, who_waits_behind_an_expired_lease_asks_when_it_is_gone);
+    tcase_add_test(tcase, who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone);
     tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
 }
 

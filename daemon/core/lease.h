@@ -77,9 +77,9 @@ struct lease {
 
     /* LEAVING */
     int64_t believed_until_ms; /* somebody may still believe in it: not to be released before */
-    int64_t over_at_ms; /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
-    int64_t open_ms;    /* the key is left free for so long before it is offered to another host; 0: is not */
-    bool is_free;       /* open_ms > 0: it has been deleted, and that moment passes */
+    int64_t over_at_ms;        /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
+    int64_t open_ms; /* the key is left free for so long before it is offered to another host; 0: is not */
+    bool is_free;    /* open_ms > 0: it has been deleted, and that moment passes */
     struct departure departure;
 
     struct lease *prev, *next; /* in key->leaving */

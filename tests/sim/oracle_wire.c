@@ -401,6 +401,9 @@ static void oracle_answered(struct oracle *oracle, struct host *host, enum effec
 
 /* --- what a daemon writes: notices ----------------------------------------------------------------- */
 
+/* How much before its end a holder is told: a hundredth of the time that it was promised, and so much. */
+enum { LEAD_MS = 5 };
+
 static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure *tenure, enum ending reason)
 {
     const struct plan *plan = &oracle->world->plan;
@@ -413,6 +416,10 @@ static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure 
     if (reason == ENDING_EXPIRED && now_ms < tenure->written_until_ms - plan->ttl_ms_max / 10 - 10) {
         world_judge(oracle->world, "notices: fence %" PRId64 " is said to have expired before its time",
                     tenure->fence);
+    }
+    int64_t promised_ms = tenure->written_until_ms - tenure->granted_at_ms;
+    if (reason == ENDING_TTL && now_ms < tenure->written_until_ms - promised_ms / 100 - LEAD_MS) {
+        world_judge(oracle->world, "notices: fence %" PRId64 " is taken away before its ttl", tenure->fence);
     }
     if (reason == ENDING_EXPIRED && plan->trouble == TROUBLE_NONE && !tenure->is_unrenewed &&
         oracle->world->disturbed_until_us + plan->ttl_ms_max * 100 < oracle->world->now_us) {

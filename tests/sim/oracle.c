@@ -34,7 +34,7 @@ void oracle_begin(struct oracle *oracle, struct world *world)
     oracle->world = world;
     oracle->n_asks = oracle->n_tenures = oracle->n_overlaps = 0;
     oracle->last_seq = oracle->n_strangers = 0;
-    oracle->excused_until_us = 0;
+    oracle->excused_until_us = oracle->orphaned_at_us = 0;
     oracle->overlap_task = (struct task){.run = oracle_on_overlap, .ctx = oracle};
     oracle->orphan_task = (struct task){.run = oracle_on_orphan, .ctx = oracle};
     memset(oracle->fence_max, 0, sizeof(oracle->fence_max));
@@ -280,13 +280,25 @@ static void oracle_drop_asks(struct oracle *oracle, const struct host *host, uin
     }
 }
 
+void oracle_look_for_orphans(struct oracle *oracle)
+{
+    world_at(oracle->world, &oracle->orphan_task, oracle->orphaned_at_us + ORPHAN_US + 1);
+}
+
 void oracle_peer_gone(struct oracle *oracle, uint64_t peer_id)
 {
     oracle->peers[peer_id].is_gone = true;
+    for (size_t i = 0; i < oracle->n_tenures; i++) {
+        const struct tenure *tenure = &oracle->tenures[i];
+        if (tenure->peer_id == peer_id && tenure->host != NULL) {
+            oracle_note_kept(oracle, tenure->host, tenure->key, ORPHAN_US);
+        }
+    }
     oracle_drop_asks(oracle, NULL, peer_id);
     oracle_sweep(oracle);
+    oracle->orphaned_at_us = oracle->world->now_us;
     if (!timer_is_set(&oracle->orphan_task.timer)) {
-        world_at(oracle->world, &oracle->orphan_task, oracle->world->now_us + ORPHAN_US);
+        oracle_look_for_orphans(oracle);
     }
 }
 

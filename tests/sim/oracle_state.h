@@ -72,6 +72,7 @@ struct oracle {
     struct overlap overlaps[ORACLE_LIST_MAX];
     size_t n_overlaps;
     struct task overlap_task, orphan_task;
+    int64_t orphaned_at_us; /* when a peer went, the last time */
     struct task idle_task;
     int64_t unheard_until_us;             /* until then hints may have been missed */
     int64_t taken_at_us[CLIENT_KEYS_MAX]; /* when the key was last seen to be somebody's */
@@ -106,3 +107,5 @@ void oracle_turns_begin(struct oracle *oracle);
 void oracle_judge_turns(struct oracle *oracle, const struct ask *granted);
 /* A task: looks for leases of peers that have gone. */
 void oracle_on_orphan(void *ctx);
+/* Sets the look at what the last one that went has left behind. */
+void oracle_look_for_orphans(struct oracle *oracle);

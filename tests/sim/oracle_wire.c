@@ -237,12 +237,15 @@ static void oracle_judge_release(struct oracle *oracle, const struct ask *unlock
     }
 }
 
-/* Some peer has gone a moment ago: what it held is given back, unless others want it or leases linger. In a world that is not
- * disturbed, that is. */
+/* Some peer has gone a moment ago: what it held is given back, unless others want it or leases linger. In a
+ * world that is not disturbed, that is. */
 void oracle_on_orphan(void *ctx)
 {
     struct oracle *oracle = ctx;
     struct world *world = oracle->world;
+    if (oracle->orphaned_at_us + ORPHAN_US >= world->now_us) {
+        oracle_look_for_orphans(oracle); /* another has gone since */
+    }
     if (world->disturbed_until_us > world->now_us || !world->plan.may_kill || world->plan.linger_ms > 0 ||
         oracle_is_excused(oracle)) {
         return;

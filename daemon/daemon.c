@@ -225,12 +225,24 @@ static void daemon_flush(void *ctx)
     }
 }
 
+/* Commands and messages are to be with the same server, but the name of Redis may have come to mean another
+ * between one connection and the other. */
+static void daemon_match_servers(struct daemon *daemon)
+{
+    const char *spoken_to = link_run_id(daemon->link), *heard = link_run_id(daemon->ear);
+    if (*spoken_to != '\0' && *heard != '\0' && strcmp(spoken_to, heard) != 0) {
+        link_break(daemon->ear, "the other connection is to another server");
+    }
+}
+
 static void daemon_on_link_state(void *ctx, int link_state, const char *text)
 {
     struct daemon *daemon = ctx;
     store_on_link_state(daemon->store, link_state, text);
-    if (link_state != LINK_STATE_UP) {
-        link_break(daemon->ear, "the other connection broke"); /* both are to be with the same server */
+    if (link_state == LINK_STATE_UP) {
+        daemon_match_servers(daemon);
+    } else {
+        link_break(daemon->ear, "the other connection broke");
     }
     if (daemon->is_stopping) {
         return;
@@ -249,6 +261,7 @@ static void daemon_on_ear_state(void *ctx, int link_state, const char *text)
     struct daemon *daemon = ctx;
     (void)text;
     if (link_state == LINK_STATE_UP) {
+        daemon_match_servers(daemon);
         store_on_hearing(daemon->store);
     }
 }

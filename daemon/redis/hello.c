@@ -22,9 +22,10 @@
 #include <string.h>
 
 static const char *const hello_commands[] = {
-    [HELLO_AUTH] = "AUTH",        [HELLO_INFO] = "INFO",     [HELLO_ROLE] = "ROLE",
-    [HELLO_CLIENT_ID] = "CLIENT", [HELLO_KILL] = "CLIENT",   [HELLO_SELECT] = "SELECT",
-    [HELLO_SETNAME] = "CLIENT",   [HELLO_SCRIPT] = "SCRIPT", [HELLO_SUBSCRIBE] = "SUBSCRIBE",
+    [HELLO_AUTH] = "AUTH",           [HELLO_INFO] = "INFO",        [HELLO_ROLE] = "ROLE",
+    [HELLO_SERVER] = "INFO",         [HELLO_CLIENT_ID] = "CLIENT", [HELLO_KILL] = "CLIENT",
+    [HELLO_SELECT] = "SELECT",       [HELLO_SETNAME] = "CLIENT",   [HELLO_SCRIPT] = "SCRIPT",
+    [HELLO_SUBSCRIBE] = "SUBSCRIBE",
 };
 static_assert(sizeof(hello_commands) / sizeof(hello_commands[0]) == HELLO_DONE, "a command for each stage");
 
@@ -57,6 +58,7 @@ static bool hello_is_due(const struct hello *hello, const struct link_config *co
     case HELLO_INFO:
     case HELLO_CLIENT_ID:
         return !is_listener;
+    case HELLO_SERVER:
     case HELLO_SUBSCRIBE:
         return is_listener;
     default:
@@ -95,6 +97,9 @@ bool hello_next(struct hello *hello, const struct link_config *config, struct he
         }
         hello_add(ret, config->password);
         break;
+    case HELLO_SERVER:
+        hello_add(ret, "server");
+        break;
     case HELLO_CLIENT_ID:
         hello_add(ret, "ID");
         break;
@@ -131,8 +136,8 @@ static bool hello_begins(const char *text, const char *with)
 /* Where the answer only helps: no right to ask, or a Redis that does not know the command. */
 static bool hello_is_optional(enum hello_stage stage)
 {
-    return stage == HELLO_INFO || stage == HELLO_ROLE || stage == HELLO_CLIENT_ID || stage == HELLO_KILL ||
-           stage == HELLO_SETNAME;
+    return stage == HELLO_INFO || stage == HELLO_ROLE || stage == HELLO_SERVER || stage == HELLO_CLIENT_ID ||
+           stage == HELLO_KILL || stage == HELLO_SETNAME;
 }
 
 static int hello_take_error(struct hello *hello, const struct link_config *config, const struct reply *reply,
@@ -230,6 +235,7 @@ static bool hello_fits(enum hello_stage stage, const struct reply *reply)
 {
     switch (stage) {
     case HELLO_INFO:
+    case HELLO_SERVER:
         return reply->kind == REPLY_TEXT;
     case HELLO_ROLE:
     case HELLO_SUBSCRIBE:
@@ -260,6 +266,8 @@ int hello_take(struct hello *hello, const struct link_config *config, const stru
         r = hello_take_info(hello, config, reply, ret_reason);
     } else if (hello->stage == HELLO_ROLE) {
         r = hello_take_role(reply, ret_reason);
+    } else if (hello->stage == HELLO_SERVER) {
+        hello_info_field(reply, "run_id", hello->self.run_id, sizeof(hello->self.run_id));
     } else if (hello->stage == HELLO_CLIENT_ID) {
         hello->self.client_id = reply->integer;
     } else if (hello->stage == HELLO_SCRIPT) {

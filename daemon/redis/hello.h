@@ -17,6 +17,7 @@
  *
  * A link that listens only says AUTH, ROLE, CLIENT SETNAME, and
  *
+ *     INFO server     whose run_id this is, so that both links can be with the same server
  *     SUBSCRIBE       its channel
  */
 
@@ -33,6 +34,7 @@ enum hello_stage {
     HELLO_AUTH = 1,
     HELLO_INFO,
     HELLO_ROLE,
+    HELLO_SERVER,
     HELLO_CLIENT_ID,
     HELLO_KILL,
     HELLO_SELECT,

@@ -235,11 +235,16 @@ static void link_drop(struct link *link)
     if (link->phase == LINK_PHASE_END) {
         return; /* somebody who got an answer has closed the link */
     }
-    if (was_up) {
-        link_set_state(link, LINK_STATE_CONNECTING, NULL);
+    if (was_up && link->pause_ms <= link->config.reconnect_min_ms) {
+        link_set_state(link, LINK_STATE_CONNECTING, NULL); /* in a moment, so it is worth waiting for */
     } else if (link->state != LINK_STATE_DOWN || is_news) {
         link_set_state(link, LINK_STATE_DOWN, link->reason);
     }
+}
+
+const char *link_run_id(const struct link *link)
+{
+    return link->phase == LINK_PHASE_READY ? link->hello.self.run_id : "";
 }
 
 static void link_set_reason(struct link *link, const char *reason)
@@ -287,6 +292,9 @@ static void link_write(struct link *link)
 {
     int r = wire_flush(&link->wire);
 
+    if (r == UV_EPIPE && link->phase == LINK_PHASE_HELLO) {
+        return; /* it has closed the connection, and what it said before, which is why, is still to be read */
+    }
     if (r < 0) {
         link_fail_soon(link, uv_strerror(r));
     }

@@ -52,8 +52,9 @@ enum { LINK_STATE_CONNECTING = 1, LINK_STATE_UP, LINK_STATE_DOWN };
  * What the link tells its owner. on_state: whenever the state changes, or the reason for being down;
  * `text` says why it is down, printable and short, NULL otherwise. The first one, LINK_STATE_CONNECTING,
  * comes in the first turn of the loop. A broken connection is first "connecting" again, with a first try
- * at once; when a try fails it is "down", and stays so until one succeeds. When a connection breaks, all
- * commands are answered (NULL) before on_state.
+ * at once; when a try fails it is "down", and stays so until one succeeds. One that broke too early to be
+ * trusted is "down" too, for the next try is not made at once. When a connection breaks, all commands are
+ * answered (NULL) before on_state.
  */
 struct link_sinks {
     void (*on_state)(void *ctx, int link_state, const char *text);
@@ -90,6 +91,9 @@ int link_send(struct link *link, int argc, const char **argv, const size_t *argv
 /* Writes what has been queued since the last call, in one write if the socket takes it. To be called once
  * a turn of the loop. */
 void link_flush(struct link *link);
+
+/* Which run of which server it is connected to; "" if it is not up, or may not ask. */
+const char *link_run_id(const struct link *link);
 
 /* The replies do not fit the commands: gives the connection up, soon, from the loop. Until then no
  * further reply is looked at, and link_send() says LINK_E_DOWN. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 Suite *test_hosts_suite(void);
 
@@ -309,6 +310,36 @@ START_TEST(test_nobody_may_speak)
 }
 END_TEST
 
+static void hosts_point(const char *path, const struct redis_server *server)
+{
+    char fresh[SCRATCH_PATH_CAP];
+
+    ck_assert_int_eq(symlink(redis_server_socket(server), scratch_path(fresh, "fresh")), 0);
+    ck_assert_int_eq(rename(fresh, path), 0);
+}
+
+/* The name of Redis comes to mean another server while only the commands have no connection. */
+START_TEST(test_the_ear_follows_to_another_redis)
+{
+    struct redis_server *other = redis_server_start(NULL);
+    struct redisContext *other_probe = probe_open(redis_server_socket(other));
+    char path[SCRATCH_PATH_CAP];
+    struct rlockd *rlockd;
+
+    probe_do(scene.probe, "ACL SETUSER default -script");
+    hosts_point(scratch_path(path, "redis"), scene.redis);
+    rlockd = rlockd_start(path, "");
+    AWAIT(rlockd_log_has(rlockd, "NOPERM"));
+    AWAIT(hosts_n_listening() == n_hosts + 1);
+    hosts_point(path, other);
+    AWAIT(probe_do(other_probe, "EVAL %s 0", "return #redis.call('PUBSUB', 'CHANNELS', 'rlockd:*')") == 1);
+    AWAIT(hosts_n_listening() == n_hosts);
+    rlockd_free(rlockd);
+    probe_close(other_probe);
+    redis_server_stop(other);
+}
+END_TEST
+
 /* The rights that the README names are enough: no command is denied, and hosts hear each other. */
 START_TEST(test_rights_that_suffice)
 {
@@ -493,6 +524,7 @@ Suite *test_hosts_suite(void)
     tcase_add_test(tcase, test_the_next_in_the_queue_dies);
     tcase_add_test(tcase, test_the_holders_daemon_dies);
     tcase_add_test(tcase, test_the_ears_are_cut);
+    tcase_add_test(tcase, test_the_ear_follows_to_another_redis);
     tcase_add_test(tcase, test_rights_that_suffice);
     tcase = hosts_case(suite, "who ask again", hosts_open_usual);
     tcase_add_test(tcase, test_the_next_in_the_queue_is_stopped);

@@ -322,6 +322,22 @@ START_TEST(test_pauses_grow)
 }
 END_TEST
 
+/* Up for a moment only: the next try is a long pause away, and nobody is to wait for it. */
+START_TEST(test_up_for_a_moment)
+{
+    link_stage.config.reconnect_min_ms = 500;
+    link_stage.config.reconnect_max_ms = 2000;
+    link_stage_open_link();
+    LINK_STAGE_UNTIL(link_stage.state == LINK_STATE_DOWN);
+    link_stage_open_fake();
+    LINK_STAGE_UNTIL(link_stage.state == LINK_STATE_UP);
+    fake_client_reset(link_stage.client);
+    LINK_STAGE_UNTIL(link_stage.state != LINK_STATE_UP);
+    ck_assert_int_eq(link_stage.state, LINK_STATE_DOWN);
+    ck_assert_uint_gt(strlen(link_stage.text), 0);
+}
+END_TEST
+
 START_TEST(test_close_answers_all)
 {
     link_stage_open_fake();
@@ -442,6 +458,7 @@ Suite *test_link_suite(void)
     tcase_add_loop_test(tcase, test_nobody_there, 0, 4);
     tcase_add_test(tcase, test_name_is_resolved);
     tcase_add_test(tcase, test_pauses_grow);
+    tcase_add_test(tcase, test_up_for_a_moment);
     tcase_add_test(tcase, test_close_answers_all);
     tcase_add_loop_test(tcase, test_break_inside, 0, 2);
     tcase_add_test(tcase, test_reconfigure);

@@ -125,13 +125,19 @@ void heard_link(struct broker *broker, const struct ev_link *link)
 
 /* --- other hosts ----------------------------------------------------------------------------------- */
 
+/* Somebody here waits for the key, or may before the answer to the attempt that is under way. */
+static bool heard_matters(const struct key *key)
+{
+    return !key_has_lease(key) && (key->waiting != NULL || key->attempt.is_open);
+}
+
 /* The key is said to be passed on to this host. The attempt that finds out is made at once. One that is under
  * way may have come too early: then another follows. */
 void heard_offered(struct broker *broker, const struct ev_hint *hint)
 {
     struct key *key = key_find(broker, hint->key, hint->key_len);
     broker->stats->offers++;
-    if (key == NULL || key->waiting == NULL || key_has_lease(key)) {
+    if (key == NULL || !heard_matters(key)) {
         return;
     }
     key->is_prompted = key->is_offered = true;
@@ -157,7 +163,7 @@ void heard_hearing(struct broker *broker)
 {
     struct key *key, *next;
     HASH_ITER (hh, broker->keys, key, next) {
-        if (key->waiting != NULL && !key_has_lease(key)) {
+        if (heard_matters(key)) {
             key->is_prompted = true;
             key_settle(broker, key);
         }

@@ -5,10 +5,10 @@
  * Leases that nobody wants any more.
  *
  * A release may be retried freely: it deletes the key only if it still has this lease's value, which
- * is never used again. It must not be forgotten while it may still do good: until the lease is over, be it
- * only that its place in the queue makes other hosts wait for nothing; and where a lock command was never
- * answered until Redis has answered the release, since a stopped Redis may execute it much later. There is no
- * more of the latter than was under way at a break.
+ * is never used again. It must not be forgotten while it may still do good: until the lease is over; and until
+ * Redis has answered the release where the lease has a place in the queue, for which other hosts would wait
+ * for nothing, or where a lock command was never answered, since a stopped Redis may execute it much later.
+ * There is no more of the latter two than was under way at a break.
  */
 
 #include "daemon/core/leave.h"
@@ -75,10 +75,11 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
 }
 
 /* When nothing of the lease can be left in Redis. A renewal that comes late cannot bring the key back, and
- * lengthens it once more at the most; but a lock command that was never answered may set it at any time. */
+ * lengthens it once more at the most; but a lock command that was never answered may set it at any time, and
+ * a place in the queue lasts for as long as any host waits there. */
 static int64_t leave_over_at(const struct broker *broker, const struct lease *lease)
 {
-    if (lease_may_be_set(lease)) {
+    if (lease_may_be_known(lease)) {
         return INT64_MAX;
     }
     return timing_confirmed(&broker->settings, broker->now_ms, 2 * lease->longest_ttl_ms, 0).gone_at_ms;

@@ -532,6 +532,23 @@ START_TEST(what_may_be_set_later_is_released_later)
 }
 END_TEST
 
+/* Its entry in the queue lives as long as other hosts wait: nobody can know when it is gone. */
+START_TEST(a_place_in_the_queue_is_given_up_however_late)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.wait_ms = 10));
+    story_answer_taken(story, 1, 500);
+    story_until(story, 11);
+    story_answer(story, 2, ANSWER_TRANSIENT);
+    story_link(story, LINK_DOWN, "refused");
+    story_until(story, 60000);
+    story_link(story, LINK_UP, NULL);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[  10] 1:1 refused a timeout\n"
+                        "[  10] release a #2 value 1\n"
+                        "[60000] release a #3 value 1\n");
+}
+END_TEST
+
 START_TEST(limits_are_refused_by_name)
 {
     story_settings(story)->waiting_per_peer_max = 1;
@@ -589,6 +606,7 @@ Suite *test_story_locks_suite(void)
     tcase_add_test(tcase, attempts_without_a_link_are_few);
     tcase_add_test(tcase, a_release_ends_with_the_lease);
     tcase_add_test(tcase, what_may_be_set_later_is_released_later);
+    tcase_add_test(tcase, a_place_in_the_queue_is_given_up_however_late);
     tcase_add_test(tcase, limits_are_refused_by_name);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -438,6 +438,33 @@ START_TEST(left_free_in_vain)
 }
 END_TEST
 
+/* Nobody waits when it comes, but an attempt is under way, and somebody does before it is answered. */
+START_TEST(an_offer_to_who_has_just_left_is_for_who_comes_then)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
+    story_cancel(story, 1, 0, "a", 1);
+    story_offered(story, "a");
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
+    story_answer_taken(story, 1, 1000);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 refused a cancelled\n"
+                        "[   0] lock a #2 ttl 1000 value 1\n");
+}
+END_TEST
+
+START_TEST(an_ear_that_opens_when_one_has_just_left_is_for_who_comes_then)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.retry_interval_ms = 60000));
+    story_cancel(story, 1, 0, "a", 1);
+    story_hearing(story);
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
+    story_answer_taken(story, 1, 1000);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[   0] 1:1 refused a cancelled\n"
+                        "[   0] lock a #2 ttl 1000 value 1\n");
+}
+END_TEST
+
 /* Its lease is gone, and with that its value from every queue: who waits here asks again at once. */
 START_TEST(who_waits_behind_a_lost_lease_asks_at_once)
 {
@@ -669,6 +696,8 @@ static void add_turns(TCase *tcase)
     tcase_add_loop_test(tcase, who_waits_behind_a_lost_lease_asks_at_once, 0, 2);
     tcase_add_test(tcase, who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone);
     tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
+    tcase_add_test(tcase, an_offer_to_who_has_just_left_is_for_who_comes_then);
+    tcase_add_test(tcase, an_ear_that_opens_when_one_has_just_left_is_for_who_comes_then);
 }
 
 static void add_lingering(TCase *tcase)

@@ -271,12 +271,18 @@ static void status_page_fill(struct status_page *page, const struct broker *brok
     status_page_cut(page);
 }
 
-static const char *status_state(const struct key *key, int64_t now_ms)
+/* How the key is to be shown as far as this host knows, without asking Redis. */
+static struct message_key status_known(const struct key *key, int64_t now_ms)
 {
-    if (status_is_held(key)) {
-        return "held";
-    }
-    return key->other_until_ms > now_ms ? "elsewhere" : "acquiring";
+    bool is_elsewhere = !status_is_held(key) && key->other_until_ms > now_ms;
+    return (struct message_key){
+        .key = key->name,
+        .key_len = key->name_len,
+        .state = status_is_held(key) ? "held"
+                 : is_elsewhere      ? "elsewhere"
+                                     : "acquiring",
+        .lease_remaining_ms = is_elsewhere ? key->other_until_ms - now_ms : -1,
+    };
 }
 
 void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, const struct request *request)
@@ -289,16 +295,10 @@ void status_print_list(struct buf *out, struct rpc_id id, struct peers *peers, c
     status_print_text(out, "{\"locks\":[");
     for (i = 0; i < page.len && !status_is_long(out, start_len, peers); i++) {
         const struct key *key = page.keys[i];
-        struct message_key shown = {
-            .key = key->name,
-            .key_len = key->name_len,
-            .state = status_state(key, now_ms),
-            .lease_remaining_ms = -1,
-        };
         if (i > 0) {
             status_print_text(out, ",");
         }
-        status_print_key(out, peers, key, shown, STATUS_LIST_WAITING_MAX);
+        status_print_key(out, peers, key, status_known(key, now_ms), STATUS_LIST_WAITING_MAX);
     }
     struct print print = status_open(out);
     print_literal(&print, "],\"next\":");

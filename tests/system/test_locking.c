@@ -341,6 +341,13 @@ START_TEST(test_inspect_and_list)
     key = client_call(client, "list", "{'prefix':'k'}");
     ck_assert_uint_eq(json_array_size(json_object_get(key, "locks")), 1);
     ck_assert(json_is_null(json_object_get(key, "next")));
+
+    /* What an attempt has found out is shown as inspect shows it. */
+    (void)client_ask_lock(waiter, "m");
+    AWAIT(scene_stat("attempts_held") > 0);
+    key = json_array_get(json_object_get(client_call(client, "list", "{'prefix':'m'}"), "locks"), 0);
+    ck_assert_str_eq(member_text(key, "state"), "elsewhere");
+    ck_assert_int_gt(member_int(json_object_get(key, "lease"), "remaining_ms"), 0);
 }
 END_TEST
 

@@ -21,7 +21,7 @@ struct ear {
     struct task task;      /* it opens */
 };
 
-enum { HOST_INBOX_CAP = 1024, HOST_TEXT_CAP = 80 };
+enum { HOST_INBOX_CAP = 8192, HOST_TEXT_CAP = 80 };
 
 struct store;
 

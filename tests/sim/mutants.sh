@@ -12,7 +12,7 @@ set -eu
 
 build=$1
 shift
-seeds=${SEEDS:-2000}
+seeds=${SEEDS:-6000}
 tree=$build/mutants
 here=$PWD
 failed=0
@@ -43,7 +43,7 @@ for patch in $patches; do
         exit 1
     }
     make_sim "$name"
-    said=$(timeout 300 "$tree/build/sim" -q -u -s 1 -n "$seeds" 2>&1) || true
+    said=$(timeout 900 "$tree/build/sim" -q -u -s 1 -n "$seeds" 2>&1) || true
     found=$(printf '%s\n' "$said" | sed -n 's/^\(sim: \)\{0,1\}seed \([0-9]*\): \(.*\)/\2 \3/p' | head -n 1)
     if [ -n "$found" ]; then
         printf '%-38s %6s  %s\n' "$name" "${found%% *}" "${found#* }"

@@ -306,6 +306,7 @@ void oracle_host_gone(struct oracle *oracle, const struct host *host)
 {
     oracle_drop_asks(oracle, host, 0);
     oracle_sweep(oracle);
+    oracle->host_gone_at_us = oracle->world->now_us;
 }
 
 void oracle_paused(struct oracle *oracle, const struct host *host)

@@ -74,9 +74,11 @@ struct oracle {
     struct task overlap_task, orphan_task;
     int64_t orphaned_at_us; /* when a peer went, the last time */
     struct task idle_task;
-    int64_t unheard_until_us;             /* until then hints may have been missed */
-    int64_t taken_at_us[CLIENT_KEYS_MAX]; /* when the key was last seen to be somebody's */
-    int64_t unlinked_at_us[HOSTS_MAX];    /* when the host was last seen without a link to Redis */
+    int64_t unheard_until_us;                      /* until then hints may have been missed */
+    int64_t taken_at_us[CLIENT_KEYS_MAX];          /* when the key was last seen to be somebody's */
+    int64_t unlinked_at_us[HOSTS_MAX];             /* when the host was last seen without a link to Redis */
+    int64_t host_gone_at_us;                       /* when a daemon died or ended, the last time */
+    char values[CLIENT_KEYS_MAX][MODEL_VALUE_CAP]; /* what was in Redis at the last look; "": nothing */
     int64_t excused_until_us;
     int64_t fence_max[CLIENT_KEYS_MAX], fence_max_at_us[CLIENT_KEYS_MAX];
     int64_t fences[CLIENT_KEYS_MAX][FENCES_KEPT];

@@ -9,6 +9,7 @@
 #include "tests/sim/oracle_state.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -16,7 +17,7 @@
  * key that nobody has is a waiter's within the grace: a wake-up is fast enough for that, the longer
  * ones of the worlds' retry intervals are not, so that polling cannot cover for a wake-up that is missing.
  */
-enum { IDLE_EVERY_US = 20000, IDLE_GRACE_MS = 150, REPEAT_MS = 1000 };
+enum { IDLE_EVERY_US = 20000, IDLE_GRACE_MS = 150, REPEAT_MS = 1000, DEAD_MS = 100 };
 
 static int64_t oracle_later(int64_t a_us, int64_t b_us)
 {
@@ -84,12 +85,48 @@ static bool oracle_is_taken(struct oracle *oracle, int key)
            (owner == NULL || !sim_link_is_up(&owner->link));
 }
 
+/* Whether that value of a lock is a daemon's that runs; true for what is no daemon's. */
+static bool oracle_is_of_the_living(const struct world *world, const char *value)
+{
+    const char *instance = strchr(value, '/');
+    if (instance == NULL) {
+        return true;
+    }
+    for (int i = 0; i < world->plan.n_hosts; i++) {
+        if (world->hosts[i].instance != 0 && strcmp(world->hosts[i].instance_name, instance + 1) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nobody passes a key on to a daemon that has been dead for a while. Not so where commands may lie about for
+ * longer: it may have sent one before. */
+static void oracle_judge_heir(struct oracle *oracle, int key)
+{
+    const uint32_t slow_faults = UINT32_C(1) << FAULT_LINK_CUT | UINT32_C(1) << FAULT_LINK_BLOCKED |
+                                 UINT32_C(1) << FAULT_LINK_SLOW | UINT32_C(1) << FAULT_REDIS_PAUSED |
+                                 UINT32_C(1) << FAULT_REDIS_RESTARTED | UINT32_C(1) << FAULT_REDIS_REFUSES |
+                                 UINT32_C(1) << FAULT_REDIS_READONLY;
+    const struct world *world = oracle->world;
+    const char *name = client_key_name(key);
+    const struct model_entry *entry = redis_model_find(world->server->model, name, strlen(name));
+    const char *value = entry != NULL ? entry->value : "";
+    bool is_new = strcmp(oracle->values[key], value) != 0;
+    snprintf(oracle->values[key], sizeof(oracle->values[key]), "%s", value);
+    if (is_new && (world->plan.faults & slow_faults) == 0 && world->plan.trouble == TROUBLE_NONE &&
+        world->now_us - oracle->host_gone_at_us > DEAD_MS * 1000 && !oracle_is_of_the_living(world, value)) {
+        world_judge(oracle->world, "turns: %s is passed on to a daemon that is dead", name);
+    }
+}
+
 static void oracle_on_idle(void *ctx)
 {
     struct oracle *oracle = ctx;
     struct world *world = oracle->world;
     int64_t fair_since_us = oracle_fair_since_us(oracle);
     for (int key = 0; key < world->plan.n_keys; key++) {
+        oracle_judge_heir(oracle, key);
         if (oracle_is_taken(oracle, key)) {
             oracle->taken_at_us[key] = world->now_us;
         }
@@ -118,6 +155,8 @@ void oracle_turns_begin(struct oracle *oracle)
     oracle->unheard_until_us = 0;
     memset(oracle->taken_at_us, 0, sizeof(oracle->taken_at_us));
     memset(oracle->unlinked_at_us, 0, sizeof(oracle->unlinked_at_us));
+    memset(oracle->values, 0, sizeof(oracle->values));
+    oracle->host_gone_at_us = 0;
     oracle->idle_task = (struct task){.run = oracle_on_idle, .ctx = oracle};
     world_at(oracle->world, &oracle->idle_task, IDLE_EVERY_US);
 }

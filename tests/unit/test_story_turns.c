@@ -438,6 +438,28 @@ START_TEST(left_free_in_vain)
 }
 END_TEST
 
+/* The attempt that only queues does not use up what the claim may try. */
+START_TEST(who_may_try_once_tries_when_the_expired_lease_is_gone)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_answer(story, 1, ANSWER_OURS);
+    story_claim(story, 2, 2, "a", CLAIM(.retry_max = 0));
+    story_link(story, LINK_CONNECTING, NULL);
+    story_until(story, 980);
+    story_link(story, LINK_UP, NULL);
+    story_skip(story);
+    story_until(story, 982);
+    story_answer_taken(story, 3, 20);
+    story_until(story, 1003);
+    story_answer(story, 4, ANSWER_OURS);
+    story_expect(story, "[ 981] 1 lost a fence 100 (expired)\n"
+                        "[ 981] forget value 1\n"
+                        "[ 981] lock a #3 ttl 1000 value 2\n"
+                        "[1003] lock a #4 ttl 1000 value 2\n"
+                        "[1003] 2:2 granted a fence 164 until 1991\n");
+}
+END_TEST
+
 /* Nobody waits when it comes, but an attempt is under way, and somebody does before it is answered. */
 START_TEST(an_offer_to_who_has_just_left_is_for_who_comes_then)
 {
@@ -696,6 +718,7 @@ static void add_turns(TCase *tcase)
     tcase_add_loop_test(tcase, who_waits_behind_a_lost_lease_asks_at_once, 0, 2);
     tcase_add_test(tcase, who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone);
     tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
+    tcase_add_test(tcase, who_may_try_once_tries_when_the_expired_lease_is_gone);
     tcase_add_test(tcase, an_offer_to_who_has_just_left_is_for_who_comes_then);
     tcase_add_test(tcase, an_ear_that_opens_when_one_has_just_left_is_for_who_comes_then);
 }

@@ -38,6 +38,7 @@ enum {
     LINK_QUEUE_MAX = 8 * 1024 * 1024, /* bytes of commands that the socket has not taken, turns later */
     LINK_FLUSH_LEN = 256 * 1024,      /* with so much Redis begins before the turn is over */
     LINK_KEEPALIVE_MS = 15000,
+    LINK_SHORT_MS = 200,       /* a pause that is worth waiting for */
     LINK_DENIED_MS = 1000,     /* the least pause after a wrong password */
     LINK_LOG_EVERY_MS = 60000, /* for the same failure again and again */
 };
@@ -235,8 +236,8 @@ static void link_drop(struct link *link)
     if (link->phase == LINK_PHASE_END) {
         return; /* somebody who got an answer has closed the link */
     }
-    if (was_up && link->pause_ms <= link->config.reconnect_min_ms) {
-        link_set_state(link, LINK_STATE_CONNECTING, NULL); /* in a moment, so it is worth waiting for */
+    if (was_up && link->pause_ms <= LINK_SHORT_MS) {
+        link_set_state(link, LINK_STATE_CONNECTING, NULL);
     } else if (link->state != LINK_STATE_DOWN || is_news) {
         link_set_state(link, LINK_STATE_DOWN, link->reason);
     }

@@ -52,9 +52,9 @@ enum { LINK_STATE_CONNECTING = 1, LINK_STATE_UP, LINK_STATE_DOWN };
  * What the link tells its owner. on_state: whenever the state changes, or the reason for being down;
  * `text` says why it is down, printable and short, NULL otherwise. The first one, LINK_STATE_CONNECTING,
  * comes in the first turn of the loop. A broken connection is first "connecting" again, with a first try
- * at once; when a try fails it is "down", and stays so until one succeeds. One that broke too early to be
- * trusted is "down" too, for the next try is not made at once. When a connection breaks, all commands are
- * answered (NULL) before on_state.
+ * at once or soon; when a try fails it is "down", and stays so until one succeeds. It is "down" too when one
+ * broke that had been up for too short a time to be trusted, and the next try is a long pause away. When a
+ * connection breaks, all commands are answered (NULL) before on_state.
  */
 struct link_sinks {
     void (*on_state)(void *ctx, int link_state, const char *text);

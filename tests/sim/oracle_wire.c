@@ -246,8 +246,9 @@ void oracle_on_orphan(void *ctx)
     if (oracle->orphaned_at_us + ORPHAN_US >= world->now_us) {
         oracle_look_for_orphans(oracle); /* another has gone since */
     }
+    /* A replica may bring back places in the queue that had been given up; each is offered the key once. */
     if (world->disturbed_until_us > world->now_us || !world->plan.may_kill || world->plan.linger_ms > 0 ||
-        oracle_is_excused(oracle)) {
+        world->plan.trouble == TROUBLE_FAILOVER || oracle_is_excused(oracle)) {
         return;
     }
     for (int i = 0; i < world->plan.n_hosts; i++) {
@@ -404,8 +405,8 @@ static void oracle_answered(struct oracle *oracle, struct host *host, enum effec
 
 /* --- what a daemon writes: notices ----------------------------------------------------------------- */
 
-/* How much before its end a holder is told: a hundredth of the time that it was promised, and so much. */
-enum { LEAD_MS = 5 };
+/* How much before its end a holder is told, at the most. */
+enum { LEAD_MS = 160 };
 
 static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure *tenure, enum ending reason)
 {
@@ -420,8 +421,7 @@ static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure 
         world_judge(oracle->world, "notices: fence %" PRId64 " is said to have expired before its time",
                     tenure->fence);
     }
-    int64_t promised_ms = tenure->written_until_ms - tenure->granted_at_ms;
-    if (reason == ENDING_TTL && now_ms < tenure->written_until_ms - promised_ms / 100 - LEAD_MS) {
+    if (reason == ENDING_TTL && now_ms < tenure->written_until_ms - LEAD_MS) {
         world_judge(oracle->world, "notices: fence %" PRId64 " is taken away before its ttl", tenure->fence);
     }
     if (reason == ENDING_EXPIRED && plan->trouble == TROUBLE_NONE && !tenure->is_unrenewed &&

@@ -127,7 +127,7 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
     }
     key->attempt_at_ms = key->waiting != NULL ? attempt_by(key, broker->now_ms + pause_ms) : broker->now_ms;
     /* It was made for those who do not wait; by now somebody does, and is to queue. */
-    if (answer == ANSWER_TAKEN && !key->attempt.may_queue && key->n_waiting > key->n_tries) {
+    if (key->attempt.is_sent && !key->attempt.may_queue && key->n_waiting > key->n_tries) {
         key->is_prompted = true;
     }
 }

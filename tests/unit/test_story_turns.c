@@ -460,6 +460,19 @@ START_TEST(who_may_try_once_tries_when_the_expired_lease_is_gone)
 }
 END_TEST
 
+/* The attempt under way is one that does not queue, and is not waited for any longer. */
+START_TEST(who_comes_behind_an_impatient_try_queues_at_once)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.wait_ms = 0, .attempt_timeout_ms = 1));
+    story_cancel(story, 1, 0, "a", 1);
+    story_claim(story, 2, 2, "a", CLAIM(.retry_interval_ms = 60000));
+    story_until(story, 2);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1 no queue\n"
+                        "[   0] 1:1 refused a cancelled\n"
+                        "[   1] lock a #2 ttl 1000 value 1\n");
+}
+END_TEST
+
 /* Nobody waits when it comes, but an attempt is under way, and somebody does before it is answered. */
 START_TEST(an_offer_to_who_has_just_left_is_for_who_comes_then)
 {
@@ -719,6 +732,7 @@ static void add_turns(TCase *tcase)
     tcase_add_test(tcase, who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone);
     tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
     tcase_add_test(tcase, who_may_try_once_tries_when_the_expired_lease_is_gone);
+    tcase_add_test(tcase, who_comes_behind_an_impatient_try_queues_at_once);
     tcase_add_test(tcase, an_offer_to_who_has_just_left_is_for_who_comes_then);
     tcase_add_test(tcase, an_ear_that_opens_when_one_has_just_left_is_for_who_comes_then);
 }

@@ -227,12 +227,14 @@ static void daemon_flush(void *ctx)
 
 /* Commands and messages are to be with the same server, but the name of Redis may have come to mean another
  * between one connection and the other. */
-static void daemon_match_servers(struct daemon *daemon)
+static bool daemon_match_servers(struct daemon *daemon)
 {
     const char *spoken_to = link_run_id(daemon->link), *heard = link_run_id(daemon->ear);
-    if (*spoken_to != '\0' && *heard != '\0' && strcmp(spoken_to, heard) != 0) {
-        link_break(daemon->ear, "the other connection is to another server");
+    if (*spoken_to == '\0' || *heard == '\0' || strcmp(spoken_to, heard) == 0) {
+        return true;
     }
+    link_break(daemon->ear, "the other connection is to another server");
+    return false;
 }
 
 static void daemon_on_link_state(void *ctx, int link_state, const char *text)
@@ -240,7 +242,7 @@ static void daemon_on_link_state(void *ctx, int link_state, const char *text)
     struct daemon *daemon = ctx;
     store_on_link_state(daemon->store, link_state, text);
     if (link_state == LINK_STATE_UP) {
-        daemon_match_servers(daemon);
+        (void)daemon_match_servers(daemon);
     } else {
         link_break(daemon->ear, "the other connection broke");
     }
@@ -260,8 +262,7 @@ static void daemon_on_ear_state(void *ctx, int link_state, const char *text)
 {
     struct daemon *daemon = ctx;
     (void)text;
-    if (link_state == LINK_STATE_UP) {
-        daemon_match_servers(daemon);
+    if (link_state == LINK_STATE_UP && daemon_match_servers(daemon)) {
         store_on_hearing(daemon->store);
     }
 }

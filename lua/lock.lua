@@ -41,7 +41,9 @@ if holder ~= ARGV[1] then
         if redis.call('PTTL', KEYS[3]) < stay_ms then
             redis.call('PEXPIRE', KEYS[3], string.format('%.0f', stay_ms))
         end
-        tell(holder, 'recall')
+        if string.sub(holder, 38) ~= string.sub(ARGV[1], 38) then -- not what this daemon let run out itself
+            tell(holder, 'recall')
+        end
     else
         -- A write that changes nothing: a replica refuses it, so that this answer is a master's.
         redis.call('PERSIST', KEYS[2])

@@ -113,7 +113,7 @@ static void attempt_failed(struct broker *broker, struct key *key, enum answer a
     struct claim *claim, *next;
     DL_FOREACH_SAFE (key->waiting, claim, next) {
         int64_t own_pause_ms = attempt_pause(claim, answer);
-        bool was_due = claim->try_at_ms <= broker->now_ms;
+        bool was_due = claim->try_at_ms <= broker->now_ms && key->own_gone_at_ms <= broker->now_ms;
         if (was_due) {
             claim->n_attempts++;
             claim->try_at_ms = broker->now_ms + own_pause_ms;
@@ -149,7 +149,7 @@ static void attempt_send(struct broker *broker, struct key *key)
 {
     struct lease *lease = key->lease != NULL ? key->lease : attempt_new_lease(broker, key);
     lease->ttl_ms = key->waiting->ttl_ms;
-    lease_note_sent(lease);
+    lease_note_ttl(lease);
     lease->n_attempts++;
     lease->last_attempt_id = ++broker->last_op_id;
     key->attempt.is_sent = true;

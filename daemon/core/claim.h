@@ -44,9 +44,9 @@ struct claim {
 
     int64_t granted_at_ms, fence; /* GRANTED, REVOKED */
     int64_t hold_until_ms;        /* GRANTED: by max_hold_ms; INT64_MAX: no end */
-    int64_t ttl_lost_at_ms;       /* without auto_refresh: when its peer is told that ... */
-    int64_t ttl_until_ms;         /* without auto_refresh: what its peer was told; INT64_MAX: no end */
-    enum ending ending;           /* REVOKED: what its peer was told */
+    int64_t ttl_lost_at_ms;       /* without auto_refresh: when it is lost, a little before ... */
+    int64_t ttl_until_ms; /* without auto_refresh: ... the end that its peer was told; INT64_MAX: none */
+    enum ending ending;   /* REVOKED: what its peer was told */
 
     struct claim *prev, *next; /* in key->waiting */
     UT_hash_handle hh;         /* in claimant->claims, by key */

@@ -102,6 +102,7 @@ static void heard_make_due(struct broker *broker, struct key *key)
         key->lease->again_at_ms = broker->now_ms;
     }
     DL_FOREACH (key->leaving, lease) {
+        lease->pause_ms = 0;
         lease->again_at_ms = broker->now_ms;
     }
 }

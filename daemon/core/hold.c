@@ -128,7 +128,7 @@ void hold_pursue(struct broker *broker, struct key *key)
     if (key->grant == NULL && key->waiting != NULL) {
         lease->ttl_ms = key->waiting->ttl_ms;
     }
-    lease_note_sent(lease);
+    lease_note_ttl(lease);
     lease->op = (struct op){
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + timing_renew_timeout(&broker->settings, lease_pace_ms(lease)),

@@ -238,21 +238,6 @@ void key_revoke(struct broker *broker, struct key *key, enum ending reason)
     hold_refuse_refreshes(broker, key, REFUSED_NOT_HELD, reason, NULL);
 }
 
-/* What has run out here is still there in Redis for a moment: until then nobody's attempts are due, whatever is
- * asked in order to queue. */
-static void key_note_expired(struct key *key)
-{
-    struct lease *lease = key->lease;
-    struct claim *claim;
-    key->other_until_ms = lease->times.gone_at_ms;
-    lease->believed_until_ms = lease->times.valid_until_ms;
-    DL_FOREACH (key->waiting, claim) {
-        if (claim->try_at_ms < lease->times.gone_at_ms) {
-            claim->try_at_ms = lease->times.gone_at_ms;
-        }
-    }
-}
-
 void key_lose(struct broker *broker, struct key *key, enum ending reason)
 {
     struct claim *claim = key->grant;
@@ -270,7 +255,8 @@ void key_lose(struct broker *broker, struct key *key, enum ending reason)
     key_refuse_departure(broker, key, "no answer in time");
     key->is_prompted = true; /* those who wait here queue at once */
     if (reason == ENDING_EXPIRED || reason == ENDING_TTL) {
-        key_note_expired(key);
+        key->own_gone_at_ms = key->other_until_ms = key->lease->times.gone_at_ms;
+        key->lease->believed_until_ms = key->lease->times.valid_until_ms;
     }
     /* A lock command of it that is still to be answered may set the key again, or may have queued. */
     if (lease_may_be_known(key->lease)) {

@@ -60,6 +60,7 @@ struct key {
     int64_t attempt_at_ms;   /* the next attempt not before this: the earliest try_at_ms, or earlier */
     bool is_prompted;        /* an attempt is due at once, whatever the claims' intervals say ... */
     bool is_offered;         /* ... since the key was said to be passed on to this host */
+    int64_t own_gone_at_ms;  /* when a lease of ours that ran out is gone: till then attempts only queue */
     int64_t other_until_ms;  /* when the lease of another host would end, as last heard; 0: not heard */
     int64_t vacant_since_ms; /* when the last grant on the present lease ended; -1: there was none */
     char last_error[65];     /* of the last attempt; "": it was answered, with yes or no */
@@ -95,5 +96,6 @@ void key_end_grant(struct broker *broker, struct key *key, enum ending ending);
 /* The holder is told that it has lost the lock, while the lease lives on: nobody else gets it until the
  * holder is known to have heard of it, or the lease is over. */
 void key_revoke(struct broker *broker, struct key *key, enum ending reason);
-/* The lease is over: its holder, if it has not been told yet, is. The lease is forgotten. */
+/* The lease is over: its holder, if it has not been told yet, is. It is forgotten, or given back if it may still
+ * come to be known in Redis. */
 void key_lose(struct broker *broker, struct key *key, enum ending reason);

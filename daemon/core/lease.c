@@ -45,7 +45,7 @@ void lease_confirm(struct lease *lease, const struct broker_settings *settings, 
     }
 }
 
-void lease_note_sent(struct lease *lease)
+void lease_note_ttl(struct lease *lease)
 {
     if (lease->longest_ttl_ms < lease->ttl_ms) {
         lease->longest_ttl_ms = lease->ttl_ms;

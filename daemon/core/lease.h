@@ -13,7 +13,9 @@
  *                               v                             v
  *                             LEASE_LEAVING <-----------------+
  *                               |
- *                               +--> Redis has answered the release, or its time is over: o
+ *                               +--> Redis has answered the release, or nothing can be left there: o
+ *
+ * One that was held and is lost goes the same way if a lock command of it is still to be answered.
  *
  * A lease has one value in Redis, which the store knows by the lease's id. All attempts of a lease use
  * that value, so that an attempt whose answer was lost is recognised by the next one. Once a release
@@ -76,10 +78,13 @@ struct lease {
     int64_t again_at_ms; /* not before: the next renewal or release after one that failed */
 
     /* LEAVING */
-    int64_t believed_until_ms; /* somebody may still believe in it: not to be released before */
-    int64_t over_at_ms;        /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
-    int64_t open_ms; /* the key is left free for so long before it is offered to another host; 0: is not */
-    bool is_free;    /* open_ms > 0: it has been deleted, and that moment passes */
+    int64_t
+        believed_until_ms; /* it ran out, and somebody may believe in it till then: not to be released before */
+    int64_t over_at_ms;    /* nothing of it can be left in Redis; INT64_MAX if that cannot be known */
+    int64_t open_ms;  /* the key is left free for so long before it is offered to another host; 0: is not */
+    bool is_free;     /* open_ms > 0: it has been deleted, and that moment passes */
+    int64_t pause_ms; /* after the last release that failed; 0: none has */
+    uint64_t first_release_id; /* the op_id of the first release; 0: none was sent */
     struct departure departure;
 
     struct lease *prev, *next; /* in key->leaving */
@@ -102,11 +107,11 @@ void lease_take_fences(struct lease *lease, int64_t first, int64_t count);
 void lease_confirm(struct lease *lease, const struct broker_settings *settings, int64_t sent_at_ms,
                    int64_t ttl_ms);
 
-/* Takes in that a command is about to leave that sets or lengthens its expiry. */
-void lease_note_sent(struct lease *lease);
+/* Takes in that a command with ttl_ms is about to leave. */
+void lease_note_ttl(struct lease *lease);
 
-/* For how long the lease is good after one confirmation: what it stands on, or what is asked for next if
- * that is shorter. By this go the retries while it is held. */
+/* The ttl by which a held lease times its retries: the one it stands on, or what is asked for next if that is
+ * shorter. */
 int64_t lease_pace_ms(const struct lease *lease);
 
 /* Takes in that a command was answered, in whichever state the lease is by now. */

@@ -4,11 +4,13 @@
 /*
  * Leases that nobody wants any more.
  *
- * A release may be retried freely: it deletes the key only if it still has this lease's value, which
- * is never used again. It must not be forgotten while it may still do good: until the lease is over; and until
- * Redis has answered the release where the lease has a place in the queue, for which other hosts would wait
- * for nothing, or where a lock command was never answered, since a stopped Redis may execute it much later.
- * There is no more of the latter two than was under way at a break.
+ * A release may be retried freely: it deletes the key only if it still has this lease's value, which is never
+ * used again. It is not forgotten while it may do good, which is until Redis has answered it, or
+ *
+ *     the lease was answered            until the key must have run out
+ *     a lock command was not            a stopped Redis may execute it much later: for ever
+ *     it has a place in the queue       other hosts would wait for nothing: for ever, too, unless Redis says that
+ *                                       this daemon has no right to give it up
  */
 
 #include "daemon/core/leave.h"
@@ -17,6 +19,8 @@
 #include "daemon/core/linger.h"
 
 #include <assert.h>
+
+enum { LEAVE_PAUSE_MS_MAX = 1000 };
 
 static const char leave_no_answer[] = "no answer in time";
 
@@ -67,6 +71,9 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
         .id = ++broker->last_op_id,
         .due_ms = broker->now_ms + broker->settings.redis_timeout_ms,
     };
+    if (lease->first_release_id == 0) {
+        lease->first_release_id = lease->op.id;
+    }
     if (lease->is_free) {
         lease->is_free = false;
         lease->open_ms = 0;
@@ -74,15 +81,18 @@ static void leave_pursue(struct broker *broker, struct lease *lease)
     emit_command(broker, FX_RELEASE, lease, lease->op.id, 0);
 }
 
-/* When nothing of the lease can be left in Redis. A renewal that comes late cannot bring the key back, and
- * lengthens it once more at the most; but a lock command that was never answered may set it at any time, and
- * a place in the queue lasts for as long as any host waits there. */
+/* When the key can be there no longer: a renewal that comes late cannot bring it back, and lengthens it once
+ * more at the most. */
+static int64_t leave_key_gone_at(const struct broker *broker, const struct lease *lease)
+{
+    return timing_confirmed(&broker->settings, broker->now_ms, 2 * lease->longest_ttl_ms, 0).gone_at_ms;
+}
+
+/* When nothing of the lease can be left in Redis. A lock command that was never answered may set the key at any
+ * time, and a place in the queue lasts for as long as any host waits there. */
 static int64_t leave_over_at(const struct broker *broker, const struct lease *lease)
 {
-    if (lease_may_be_known(lease)) {
-        return INT64_MAX;
-    }
-    return timing_confirmed(&broker->settings, broker->now_ms, 2 * lease->longest_ttl_ms, 0).gone_at_ms;
+    return lease_may_be_known(lease) ? INT64_MAX : leave_key_gone_at(broker, lease);
 }
 
 void leave_begin(struct broker *broker, struct key *key, const struct departure *departure)
@@ -104,6 +114,15 @@ void leave_begin(struct broker *broker, struct key *key, const struct departure 
     leave_pursue(broker, lease);
 }
 
+/* The release has failed: it is sent again, less and less often, for Redis may say no for long. */
+static void leave_put_off(struct broker *broker, struct lease *lease)
+{
+    int64_t pause_ms = lease->pause_ms == 0 ? timing_renew_pause(lease->ttl_ms) : lease->pause_ms * 2;
+    lease->pause_ms = pause_ms < LEAVE_PAUSE_MS_MAX ? pause_ms : LEAVE_PAUSE_MS_MAX;
+    lease->again_at_ms = broker->now_ms + lease->pause_ms;
+    lease->open_ms = 0; /* it may be free by now, or not: the next release offers it */
+}
+
 static void leave_settle_one(struct broker *broker, struct lease *lease)
 {
     if (broker->now_ms >= lease->over_at_ms) {
@@ -113,8 +132,7 @@ static void leave_settle_one(struct broker *broker, struct lease *lease)
     }
     if (lease->op.id != 0 && broker->now_ms >= lease->op.due_ms) {
         lease->op.id = 0;
-        lease->open_ms = 0;
-        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
+        leave_put_off(broker, lease);
     }
     if (broker->link == LINK_DOWN) {
         leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, broker->link_error);
@@ -165,11 +183,14 @@ static void leave_close(struct broker *broker, struct lease *lease)
 void leave_answered(struct broker *broker, struct lease *lease, const struct ev_outcome *outcome)
 {
     /* A renewal or an attempt that was under way when the lease was given up says nothing here: the
-     * release was sent behind it. */
-    if (lease->op.id == 0 || outcome->op_id != lease->op.id) {
+     * release was sent behind it. The answer to a release that had been given up is as good as any. */
+    bool is_current = lease->op.id != 0 && outcome->op_id == lease->op.id;
+    if (lease->first_release_id == 0 || outcome->op_id < lease->first_release_id) {
         return;
     }
-    lease->op.id = 0;
+    if (is_current) {
+        lease->op.id = 0;
+    }
     switch (outcome->answer) {
     case ANSWER_OURS:
         broker->stats->handoffs += outcome->others_wait;
@@ -188,13 +209,18 @@ void leave_answered(struct broker *broker, struct lease *lease, const struct ev_
                      outcome->answer == ANSWER_TAKEN ? ENDING_TAKEN : ENDING_DELETED, NULL);
         leave_forget(broker, lease);
         return;
-    case ANSWER_REFUSED: /* for now: rights may come back before the lease is over */
+    case ANSWER_REFUSED: /* for now: rights may come back; but not for ever for a place in the queue */
+        if (!lease_may_be_set(lease) && lease->over_at_ms == INT64_MAX) {
+            lease->over_at_ms = leave_key_gone_at(broker, lease);
+        }
+        /* fall through */
     case ANSWER_TRANSIENT:
     case ANSWER_UNSENT:
     case ANSWER_UNKNOWN:
-        lease->again_at_ms = broker->now_ms + timing_renew_pause(lease->ttl_ms);
-        lease->open_ms = 0; /* it may be free by now, or not: the next release offers it */
-        leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
+        if (is_current) {
+            leave_put_off(broker, lease);
+            leave_refuse(broker, lease, REFUSED_UNAVAILABLE, 0, outcome->text);
+        }
         return;
     }
     assert(false && "an answer that the store knows and we do not");

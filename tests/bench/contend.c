@@ -330,7 +330,7 @@ static _Noreturn void contender_run(struct contender *contender, const char *pat
         bool counts = atomic_load(&board->counts);
         int64_t asked_at_us = contend_now_us(), n_grants = atomic_load(&board->grants);
 
-        atomic_store(since_us, counts ? asked_at_us : 0);
+        atomic_store(since_us, asked_at_us);
         contender_lock(contender, is_first);
         n_grants = atomic_load(&board->grants) - n_grants;
         contender_be_inside(contender);
@@ -343,14 +343,14 @@ static _Noreturn void contender_run(struct contender *contender, const char *pat
 }
 
 /* A wait that the end cuts short counts as long as it has been. */
-static int64_t contend_longest_us(struct board *board, int n_clients, int64_t end_us)
+static int64_t contend_longest_us(struct board *board, int n_clients, int64_t start_us, int64_t end_us)
 {
     int64_t longest_us = 0;
 
     for (int i = 0; i < n_clients; i++) {
         int64_t since_us = atomic_load(&board->waiting_since_us[i]);
         int64_t done_us = atomic_load(&board->longest_us[i]);
-        int64_t open_us = since_us ? end_us - since_us : 0;
+        int64_t open_us = since_us ? end_us - (since_us > start_us ? since_us : start_us) : 0;
 
         longest_us = done_us > longest_us ? done_us : longest_us;
         longest_us = open_us > longest_us ? open_us : longest_us;
@@ -497,7 +497,7 @@ static int contend(enum manner manner, const struct places *places, int n_client
     all_ran = contend_stop(pids, n_clients);
     printf("%.0f %.0f %.2f %lld %.3f %.1f %lld %.2f\n", (double)grants * 1e6 / (double)(end_us - start_us),
            (double)handovers * 1e6 / (double)(end_us - start_us),
-           (double)contend_longest_us(board, n_clients, end_us) / 1e3,
+           (double)contend_longest_us(board, n_clients, start_us, end_us) / 1e3,
            (long long)atomic_load(&board->overlaps), contend_mean(board, board->waited_us, n_clients) / 1e3,
            contend_share(board, n_clients, places->n), (long long)contend_most_grants(board, n_clients),
            contend_mean(board, board->grants_waited, n_clients));

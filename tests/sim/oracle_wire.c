@@ -417,7 +417,7 @@ static void oracle_lost(struct oracle *oracle, struct host *host, struct tenure 
         world_judge(oracle->world, "notices: fence %" PRId64 " is lost as %s, which cannot be", tenure->fence,
                     tell_ending(reason));
     }
-    if (reason == ENDING_EXPIRED && now_ms < tenure->written_until_ms - plan->ttl_ms_max / 10 - 10) {
+    if (reason == ENDING_EXPIRED && now_ms < tenure->written_until_ms - LEAD_MS) {
         world_judge(oracle->world, "notices: fence %" PRId64 " is said to have expired before its time",
                     tenure->fence);
     }

@@ -22,9 +22,14 @@ Suite *test_hosts_suite(void);
 static struct rlockd *hosts[3];
 static int n_hosts;
 
+static int64_t hosts_n_listening_at(struct redisContext *probe)
+{
+    return probe_do(probe, "EVAL %s 0", "return #redis.call('PUBSUB', 'CHANNELS', 'rlockd:*')");
+}
+
 static int64_t hosts_n_listening(void)
 {
-    return probe_do(scene.probe, "EVAL %s 0", "return #redis.call('PUBSUB', 'CHANNELS', 'rlockd:*')");
+    return hosts_n_listening_at(scene.probe);
 }
 
 static void hosts_open_with(const char *extra, int n)
@@ -310,6 +315,20 @@ START_TEST(test_nobody_may_speak)
 }
 END_TEST
 
+/* What this host let run out is no other host's: nobody is recalled. */
+START_TEST(test_nobody_recalls_himself)
+{
+    struct client *a = hosts_client(0), *b = hosts_client(0);
+    int id;
+
+    client_call(a, "lock", "{'key':'k','ttl_ms':300,'auto_refresh':false}");
+    id = hosts_wait(b, 0);
+    hosts_expect_grant(b, id);
+    client_call(b, "unlock", "{'key':'k'}");
+    ck_assert_int_eq(hosts_stat(0, "recalls"), 0);
+}
+END_TEST
+
 static void hosts_point(const char *path, const struct redis_server *server)
 {
     char fresh[SCRATCH_PATH_CAP];
@@ -332,7 +351,7 @@ START_TEST(test_the_ear_follows_to_another_redis)
     AWAIT(rlockd_log_has(rlockd, "NOPERM"));
     AWAIT(hosts_n_listening() == n_hosts + 1);
     hosts_point(path, other);
-    AWAIT(probe_do(other_probe, "EVAL %s 0", "return #redis.call('PUBSUB', 'CHANNELS', 'rlockd:*')") == 1);
+    AWAIT(hosts_n_listening_at(other_probe) == 1);
     AWAIT(hosts_n_listening() == n_hosts);
     rlockd_free(rlockd);
     probe_close(other_probe);
@@ -524,6 +543,7 @@ Suite *test_hosts_suite(void)
     tcase_add_test(tcase, test_the_next_in_the_queue_dies);
     tcase_add_test(tcase, test_the_holders_daemon_dies);
     tcase_add_test(tcase, test_the_ears_are_cut);
+    tcase_add_test(tcase, test_nobody_recalls_himself);
     tcase_add_test(tcase, test_the_ear_follows_to_another_redis);
     tcase_add_test(tcase, test_rights_that_suffice);
     tcase = hosts_case(suite, "who ask again", hosts_open_usual);

@@ -549,6 +549,37 @@ START_TEST(a_place_in_the_queue_is_given_up_however_late)
 }
 END_TEST
 
+/* Unless Redis says that it never will: it may not be asked for ever. */
+START_TEST(a_place_in_the_queue_that_may_not_be_given_up_is_left)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.wait_ms = 10));
+    story_answer_taken(story, 1, 500);
+    story_until(story, 11);
+    story_answer(story, 2, ANSWER_REFUSED);
+    story_skip(story);
+    story_link(story, LINK_DOWN, "refused");
+    story_until(story, 60000);
+    story_expect(story, "[2033] forget value 1\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
+/* A release that fails is sent again, less and less often; any answer counts, however late. */
+START_TEST(a_release_is_answered_late)
+{
+    story_claim(story, 1, 1, "a", CLAIM(.wait_ms = 10));
+    story_answer_taken(story, 1, 500);
+    story_until(story, 700);
+    story_answer(story, 2, ANSWER_TAKEN);
+    story_expect(story, "[   0] lock a #1 ttl 1000 value 1\n"
+                        "[  10] 1:1 refused a timeout\n"
+                        "[  10] release a #2 value 1\n"
+                        "[ 543] release a #3 value 1\n"
+                        "[ 700] forget value 1\n");
+    story_expect_nothing_left(story);
+}
+END_TEST
+
 START_TEST(limits_are_refused_by_name)
 {
     story_settings(story)->waiting_per_peer_max = 1;
@@ -607,6 +638,8 @@ Suite *test_story_locks_suite(void)
     tcase_add_test(tcase, a_release_ends_with_the_lease);
     tcase_add_test(tcase, what_may_be_set_later_is_released_later);
     tcase_add_test(tcase, a_place_in_the_queue_is_given_up_however_late);
+    tcase_add_test(tcase, a_place_in_the_queue_that_may_not_be_given_up_is_left);
+    tcase_add_test(tcase, a_release_is_answered_late);
     tcase_add_test(tcase, limits_are_refused_by_name);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -460,6 +460,24 @@ START_TEST(who_may_try_once_tries_when_the_expired_lease_is_gone)
 }
 END_TEST
 
+/* Neither does one that the link's coming back makes. */
+START_TEST(who_may_try_once_outlasts_a_break_of_the_link)
+{
+    story_claim(story, 1, 1, "a", CLAIM());
+    story_answer(story, 1, ANSWER_OURS);
+    story_claim(story, 2, 2, "a", CLAIM(.retry_max = 0));
+    story_link(story, LINK_DOWN, "refused");
+    story_until(story, 985);
+    story_skip(story);
+    story_link(story, LINK_UP, NULL);
+    story_until(story, 987);
+    story_answer_taken(story, 2, 25);
+    story_until(story, 1020);
+    story_expect(story, "[ 985] lock a #2 ttl 1000 value 2\n"
+                        "[1013] lock a #3 ttl 1000 value 2\n");
+}
+END_TEST
+
 /* The attempt under way is one that does not queue, and is not waited for any longer. */
 START_TEST(who_comes_behind_an_impatient_try_queues_at_once)
 {
@@ -732,6 +750,7 @@ static void add_turns(TCase *tcase)
     tcase_add_test(tcase, who_waits_behind_an_expired_lease_queues_and_asks_when_it_is_gone);
     tcase_add_test(tcase, who_waits_for_what_was_forced_asks_at_once);
     tcase_add_test(tcase, who_may_try_once_tries_when_the_expired_lease_is_gone);
+    tcase_add_test(tcase, who_may_try_once_outlasts_a_break_of_the_link);
     tcase_add_test(tcase, who_comes_behind_an_impatient_try_queues_at_once);
     tcase_add_test(tcase, an_offer_to_who_has_just_left_is_for_who_comes_then);
     tcase_add_test(tcase, an_ear_that_opens_when_one_has_just_left_is_for_who_comes_then);
